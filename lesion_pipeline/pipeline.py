@@ -1,0 +1,82 @@
+"""The whole pipeline on one page: every line eats what earlier lines made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lesion_pipeline import registry
+from lesion_pipeline.config import Config
+from lesion_pipeline.domain.caveat import Caveat
+from lesion_pipeline.domain.clinical import ClinicalFacts
+from lesion_pipeline.domain.protocols import AnatomySegmenter, LesionDetector, Registrar
+from lesion_pipeline.domain.result import Result
+from lesion_pipeline.domain.study import Assembly
+from lesion_pipeline.recorder import Recorder
+from lesion_pipeline.stages import assemble, calibrate, coregister, delineate, detect, localize, match, screen, tally, verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """The guests of one run, loaded and checked before the first file is read."""
+
+    segmenters: tuple[AnatomySegmenter, ...]
+    detectors: tuple[LesionDetector, ...]
+    registrars: tuple[Registrar, ...]
+    names: tuple[tuple[str, str, str], ...]  # (group, name, version)
+
+
+def load_plugins(config: Config) -> Plugins:
+    """Every plug-in the preset names, with its own table as options. Raises PluginError or ConfigError."""
+    engines, tables = config.settings.engines, config.settings.plugins
+
+    def loaded(group: str, names: Sequence[str]) -> tuple[Any, ...]:
+        return tuple(registry.load(group, name, tables.get(name.replace("-", "_"), {})) for name in names)
+
+    vertebrae = loaded(registry.VERTEBRA_SEGMENTERS, engines.vertebra_segmenters)
+    organs = loaded(registry.ORGAN_SEGMENTERS, engines.organ_segmenters)
+    detectors = loaded(registry.DETECTORS, engines.detectors)
+    registrars = loaded(registry.REGISTRARS, engines.registrars)
+    groups = zip(registry.PROTOCOLS, (vertebrae, organs, detectors, registrars), strict=True)
+    names = tuple((group.rpartition(".")[2], p.name, p.version) for group, plugins in groups for p in plugins)
+    return Plugins((*vertebrae, *organs), detectors, registrars, names)
+
+
+def read(source: Path, config: Config, recorder: Recorder) -> Assembly:
+    """Files -> series with checked geometry, PET in SUVbw."""
+    do, settings = recorder.run, config.settings
+    found = do("assemble", assemble.run, source, settings.assemble)
+    return do("calibrate", calibrate.run, found, settings.calibrate)
+
+
+def run(source: Path, config: Config, plugins: Plugins, recorder: Recorder, clinical: ClinicalFacts | None = None) -> Result:
+    """One study in, one answer out. Raises a LesionPipelineError when the study is refused."""
+    do, settings = recorder.run, config.settings
+    series = read(source, config, recorder)
+    study = do("coregister", coregister.run, series, settings.coregister, plugins.registrars)
+    anatomy = do("delineate", delineate.run, study, plugins.segmenters, settings.delineate)
+    candidates = do("detect", detect.run, study, anatomy, plugins.detectors, settings.detect)
+    located = do("localize", localize.run, candidates, study, anatomy, settings.localize)
+    findings = do("match", match.run, located, study, anatomy, settings.match)
+    screened = do("screen", screen.run, findings, study, anatomy, settings.screen)
+    counts = do("tally", tally.run, screened, study, anatomy, config.rules)
+    caveats = _distinct((*study.caveats, *anatomy.caveats, *detect.caveats(study, anatomy, settings.detect)))
+    answer = do("verdict", verdict.run, counts, study, config.criteria, caveats, clinical)
+    return Result(
+        study=study,
+        anatomy=anatomy,
+        screened=screened,
+        tally=counts,
+        verdict=answer,
+        preset=settings.name,
+        settings=config.as_json,
+        config_sha256=config.sha256,
+        plugins=plugins.names,
+        caveats=caveats,
+    )
+
+
+def _distinct(caveats: Sequence[Caveat]) -> tuple[Caveat, ...]:
+    return tuple(dict.fromkeys(caveats))
