@@ -1,7 +1,7 @@
 """Composes the stages' own Options into one Config, from a preset file that states every number.
 
 A preset is TOML: one table a stage, ``[engines]`` naming the plug-ins in order of precedence, ``[plugins.<name>]`` with a table
-for each of them. ``extends = "other"`` takes another preset's tables as the ground; ``[tally] rules`` and ``[verdict] criteria``
+for each. ``extends = "other"`` takes another preset's tables as the ground; ``[tally] rules`` and ``[verdict] criteria``
 name files under configs/counting and configs/criteria, or give a path.
 """
 
