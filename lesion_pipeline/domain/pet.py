@@ -34,6 +34,7 @@ class Injection:
     start_time: time | None = None  # RadiopharmaceuticalStartTime (0018,1072)
     utc_offset_min: int | None = None
     nuclide_code: str | None = None  # RadionuclideCodeSequence CodeValue
+    nuclide_text: str = ""  # code meaning of RadionuclideCodeSequence, or the free-text Radionuclide
     tracer_code: str | None = None  # RadiopharmaceuticalCodeSequence CodeValue
     tracer_scheme: str | None = None
     tracer_text: str = ""  # Radiopharmaceutical, code meaning
@@ -85,6 +86,7 @@ class PetFacts:
     patient: PatientFacts = field(default_factory=PatientFacts)
     tracer: Tracer = Tracer.UNKNOWN
     tracer_source: str | None = None  # which tag named it
+    conflicting: tuple[str, ...] = ()  # keywords of values that must be one in a series and are not
     notes: tuple[tuple[str, str], ...] = ()  # (caveat code, sentence) met while reading, e.g. a private tag without creator
 
 
