@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from datetime import date, datetime
 
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from lesion_pipeline.domain.pet import FrameFacts, Injection, PatientFacts, PetFacts, Tracer
@@ -48,6 +49,7 @@ def read_patient_facts(dataset: Dataset) -> PatientFacts:
 
 def _read(datasets: Sequence[Dataset], order: Sequence[int] | None) -> PetFacts:
     head = datasets[0]
+    conflicting = _conflicting(datasets)
     injections = tuple(_injection(item) for item in dv.items(head, "RadiopharmaceuticalInformationSequence"))
     enhanced = len(datasets) == 1 and bool(dv.items(head, "PerFrameFunctionalGroupsSequence"))
     private_notes: dict[str, str] = {}
@@ -71,7 +73,7 @@ def _read(datasets: Sequence[Dataset], order: Sequence[int] | None) -> PetFacts:
         patient=_patient(head),
         tracer=tracer.tracer,
         tracer_source=tracer.source,
-        conflicting=_conflicting(datasets),
+        conflicting=conflicting,
         notes=notes,
     )
 
@@ -218,8 +220,10 @@ def _conflicting(datasets: Sequence[Dataset]) -> tuple[str, ...]:
     """Keywords whose values differ between slices though the SUV of all slices hangs on one value."""
     found = []
     for keyword in _ONE_PER_SERIES:
-        if len({dv.texts(ds, keyword) for ds in datasets}) > 1:
+        if not _stored_alike(datasets, keyword) and len({dv.texts(ds, keyword) for ds in datasets}) > 1:
             found.append(keyword)
+    if _stored_alike(datasets, "RadiopharmaceuticalInformationSequence"):
+        return tuple(found)
     injections = [dv.items(ds, "RadiopharmaceuticalInformationSequence") for ds in datasets]
     if len({len(found_items) for found_items in injections}) > 1:
         return (*found, "RadiopharmaceuticalInformationSequence")
@@ -227,6 +231,16 @@ def _conflicting(datasets: Sequence[Dataset]) -> tuple[str, ...]:
         if len({tuple(dv.text(item, keyword) for item in found_items) for found_items in injections}) > 1:
             found.append(keyword)
     return tuple(found)
+
+
+def _stored_alike(datasets: Sequence[Dataset], keyword: str) -> bool:
+    """True when the element is stored in the same bytes everywhere: spares parsing it in every slice."""
+    tag = tag_for_keyword(keyword)
+    stored = [ds._dict.get(tag) for ds in datasets]  # not parsed yet, hence cheap
+    first = stored[0]
+    if first is None:
+        return all(element is None for element in stored)
+    return all(element is not None and element.value == first.value for element in stored)
 
 
 def _patient(ds: Dataset) -> PatientFacts:

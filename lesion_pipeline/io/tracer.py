@@ -100,10 +100,9 @@ def _named_in_header(injection: Injection, nuclide: Nuclide | None) -> Recognise
         return _conflict("RadiopharmaceuticalCodeSequence", "its code and its text name different tracers")
     if coded:
         return _fitting(coded, nuclide, "RadiopharmaceuticalCodeSequence")
-    if len(said) > 1:
-        return _conflict("Radiopharmaceutical", "the text names several tracers")
     if said:
-        return _fitting(said[0], nuclide, "Radiopharmaceutical")
+        several = _conflict("Radiopharmaceutical", "the text names several tracers")
+        return several if len(said) > 1 else _fitting(said[0], nuclide, "Radiopharmaceutical")
     if _is_gallium_psma(injection.tracer_text, nuclide):
         return _inferred_psma("Radiopharmaceutical")
     if injection.tracer_code:
