@@ -10,8 +10,9 @@ import warnings
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as PydicomSequence
+from pydicom.tag import BaseTag, Tag
 
 from lesion_pipeline.domain.pet import FrameFacts, Injection, PatientFacts, PetFacts, Tracer
 from lesion_pipeline.io import dicom_values as dv
@@ -235,12 +236,16 @@ def _conflicting(datasets: Sequence[Dataset]) -> tuple[str, ...]:
 
 def _stored_alike(datasets: Sequence[Dataset], keyword: str) -> bool:
     """True when the element is stored in the same bytes everywhere: spares parsing it in every slice."""
-    tag = tag_for_keyword(keyword)
-    stored = [ds._dict.get(tag) for ds in datasets]  # not parsed yet, hence cheap
-    first = stored[0]
-    if first is None:
-        return all(element is None for element in stored)
-    return all(element is not None and element.value == first.value for element in stored)
+    tag = Tag(keyword)
+    first = _as_stored(datasets[0], tag)
+    return all(_as_stored(ds, tag) == first for ds in datasets)
+
+
+def _as_stored(ds: Dataset, tag: BaseTag) -> object:
+    element = ds._dict.get(tag)
+    if element is None or not isinstance(element.value, (list, PydicomSequence)):
+        return None if element is None else element.value
+    return [[(t, _as_stored(item, t)) for t in item._dict] if isinstance(item, Dataset) else item for item in element.value]
 
 
 def _patient(ds: Dataset) -> PatientFacts:
