@@ -38,7 +38,8 @@ class Candidate:
     id: unique in the study, e.g. ``C001``. voxels: int32 (n, 3) indices on ``grid``, n >= 1, unique.
     probability: the detector's own probability that this is tumour, None if it has none.
     split_probability: probability that what is one candidate here is really two lesions (saddle between the merge and the split
-    limit), 0 when there is no doubt. parent: id shared by candidates cut from one connected uptake, None if alone.
+    limit), 0 when there is no doubt. own_probability: probability that it is a lesion of its own and not a piece of the
+    neighbour it was cut from. parent: id shared by candidates cut from one connected uptake, None if alone.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Candidate:
     probability: float | None = None
     split_probability: float = 0.0
     parent: str | None = None
+    own_probability: float = 1.0
 
     def __post_init__(self) -> None:
         voxels = np.ascontiguousarray(self.voxels, dtype=np.int32)
