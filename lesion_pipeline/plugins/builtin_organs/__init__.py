@@ -1,0 +1,120 @@
+"""``builtin-organs``: body, lungs, airway, skeleton and the large organs from CT (and PET), with nothing to download.
+
+Structures are found by rules on a cubic lattice along the LPS axes. What it cannot see it does not draw, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from lesion_pipeline.domain.anatomy import Segmentation, Structure
+from lesion_pipeline.domain.caveat import Caveat
+from lesion_pipeline.domain.geometry import Grid
+from lesion_pipeline.domain.study import Study
+from lesion_pipeline.domain.volume import LabelMap, Modality
+from lesion_pipeline.plugins.builtin_organs.body import body_from_ct, body_from_pet, looks_alive
+from lesion_pipeline.plugins.builtin_organs.chest import find_chest
+from lesion_pipeline.plugins.builtin_organs.frame import find_frame
+from lesion_pipeline.plugins.builtin_organs.lattice import Floats, lattice_over, on_lattice
+from lesion_pipeline.plugins.builtin_organs.regions import Labels, name_bones
+from lesion_pipeline.plugins.builtin_organs.skeleton import find_bone
+from lesion_pipeline.plugins.builtin_organs.soft import find_soft_organs
+from lesion_pipeline.plugins.builtin_organs.vocabulary import STRUCTURES, VALUE
+
+_STAGE = "delineate"
+_AIR_HU = -1024.0
+
+
+class Options(BaseModel):
+    """lattice_mm: voxel of the answer. body_hu, bone_hu: densities on that lattice that part air from body, bone from the rest.
+
+    pet_lattice_mm: voxel of the answer where there is only a PET.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lattice_mm: float = Field(ge=2.0, le=6.0)
+    pet_lattice_mm: float = Field(ge=2.0, le=10.0)
+    body_hu: float
+    bone_hu: float
+
+
+class BuiltinOrgans:
+    """Works on what there is: CT for everything, PET alone for the outline of the body."""
+
+    name = "builtin-organs"
+    version = "1.0"
+    needs: frozenset[Modality] = frozenset()
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+
+    def segment(self, study: Study) -> Segmentation:
+        """Label map in the frame of the CT (of the PET where there is no CT). Never raises for an image without a patient."""
+        if study.ct is not None:
+            grid = lattice_over(study.ct.grid, self._options.lattice_mm)
+            hu = on_lattice(study.ct, grid, _AIR_HU)
+            return self._from_ct(hu, grid)
+        if study.pet is not None:
+            grid = lattice_over(study.pet.grid, self._options.pet_lattice_mm)
+            return _from_pet(on_lattice(study.pet, grid, 0.0), grid)
+        grid = Grid((1, 1, 1), np.eye(4), study.mr[0][1].grid.frame if study.mr else "none")
+        return _nothing(grid, "there is neither CT nor PET to see organs in")
+
+    def _from_ct(self, hu: Floats, grid: Grid) -> Segmentation:
+        step = self._options.lattice_mm
+        body = body_from_ct(hu, step, self._options.body_hu)
+        if not body.any() or not looks_alive(hu, body):
+            return _nothing(grid, "the CT shows no patient: no body with fat, soft tissue and bone was found")
+        chest = find_chest(hu, body, step)
+        bone = find_bone(hu, body, step, self._options.bone_hu) & ~chest.airway
+        frame = find_frame(hu, body, bone, chest, step)
+        labels: Labels = np.where(body, VALUE["body"], 0).astype(np.uint16)
+        soft = find_soft_organs(hu, body, bone, chest, frame)
+        for key, mask in soft.items():
+            labels[mask] = VALUE[key]
+        labels[chest.left & ~bone] = VALUE["lung_left"]
+        labels[chest.right & ~bone] = VALUE["lung_right"]
+        labels[chest.airway] = VALUE["airway"]
+        named = name_bones(bone, chest, frame)
+        labels = np.where(named > 0, named, labels).astype(np.uint16)
+        caveats = [
+            Caveat(
+                "ORGANS_COARSE",
+                _STAGE,
+                "organs were found by built-in rules: their borders are coarse, and pancreas, adrenals, bowel, lymph nodes and"
+                " genital organs are not told apart",
+            )
+        ]
+        if not chest.lungs.any():
+            caveats.append(
+                Caveat("NO_LUNGS", _STAGE, "no lung was found in the CT, so organs that are placed by it are missing")
+            )
+        if not soft:
+            caveats.append(Caveat("NO_SOFT_ORGANS", _STAGE, "no soft organ could be told apart in the CT"))
+        return Segmentation(LabelMap(labels, grid, _present(labels)), caveats=tuple(caveats))
+
+
+def _from_pet(suv: Floats, grid: Grid) -> Segmentation:
+    body = body_from_pet(suv, grid.spacing_mm[0])
+    labels = np.where(body, VALUE["body"], 0).astype(np.uint16)
+    sentence = "there is no CT, so only the outline of the body is known: organs and bones cannot be told apart"
+    return Segmentation(LabelMap(labels, grid, _present(labels)), caveats=(Caveat("NO_CT", _STAGE, sentence),))
+
+
+def _nothing(grid: Grid, sentence: str) -> Segmentation:
+    labels = np.zeros(grid.shape, dtype=np.uint16)
+    return Segmentation(LabelMap(labels, grid, {}), caveats=(Caveat("NO_BODY", _STAGE, sentence),))
+
+
+def _present(labels: Labels) -> dict[int, Structure]:
+    values = np.flatnonzero(np.bincount(labels.reshape(-1)))
+    return {int(v): STRUCTURES[int(v)] for v in values if v}
+
+
+def factory(options: Mapping[str, object]) -> BuiltinOrgans:
+    """The entry point: settings of the preset table [plugins.builtin_organs]."""
+    return BuiltinOrgans(Options.model_validate(dict(options)))

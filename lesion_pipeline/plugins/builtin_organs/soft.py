@@ -1,0 +1,119 @@
+"""Soft organs by rules: the blob of even density that lies where the organ must lie. Coarse, and said to be.
+
+Each organ is searched in a window of the patient's own frame, as what stays of the soft tissue there after an opening that
+parts it from its neighbours. No window (no lungs, no spine, no hips), no organ: nothing is drawn where it is merely expected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from lesion_pipeline.plugins.builtin_organs.chest import Chest
+from lesion_pipeline.plugins.builtin_organs.frame import BodyFrame, cranial_cavity
+from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to, grown, largest
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """hu: density range of the smoothed tissue; neck_mm: bridges thinner than twice this are cut; ml: believable volume."""
+
+    hu: tuple[float, float]
+    neck_mm: float
+    ml: tuple[float, float]
+    spread_hu: float = 30.0
+
+
+_LIVER = _Search((20.0, 160.0), 10.0, (500.0, 4500.0))
+_SPLEEN = _Search((20.0, 180.0), 8.0, (50.0, 1500.0))
+_BLADDER = _Search((-12.0, 28.0), 8.0, (15.0, 1500.0), 15.0)
+_HEART = _Search((10.0, 300.0), 12.0, (200.0, 1600.0), 80.0)
+_BRAIN_ML = 100.0
+
+
+def find_soft_organs(hu: Floats, body: Mask, bone: Mask, chest: Chest, frame: BodyFrame) -> dict[str, Mask]:
+    """Masks by structure key, each (ni, nj, nk); only organs that were found are in it."""
+    step = frame.step_mm
+    smooth = np.asarray(ndimage.gaussian_filter(hu, 4.0 / step))
+    free = body & ~bone & ~chest.lungs & ~chest.airway
+    out: dict[str, Mask] = {}
+    if frame.skull_base is not None:
+        brain = largest(cranial_cavity(hu, bone, step))
+        if brain.sum() * step**3 / 1000 > _BRAIN_ML:
+            out["brain"] = brain
+    lateral = np.broadcast_to(frame.lateral_mm(hu.shape), hu.shape)
+    behind = np.broadcast_to(frame.behind_mm(hu.shape), hu.shape)
+    for key, (search, window) in _windows(hu.shape, chest, frame, lateral, behind).items():
+        taken = np.zeros(hu.shape, dtype=bool)
+        for other in out.values():
+            taken |= other
+        found = _blob(smooth, free & ~taken, window, search, step)
+        if found is not None:
+            out[key] = found
+    return out
+
+
+def _windows(
+    shape: tuple[int, int, int], chest: Chest, frame: BodyFrame, lateral: Floats, behind: Floats
+) -> dict[str, tuple[_Search, Mask]]:
+    step = frame.step_mm
+    out: dict[str, tuple[_Search, Mask]] = {}
+    if np.isnan(frame.spine).all():
+        return out
+    k = np.arange(shape[2])[None, None, :]
+    if frame.base is not None:
+        below = (frame.base - k) * step
+        upper = (below > -130.0) & (below < 240.0) & (lateral < np.where(below > -60.0, 60.0, -25.0))
+        out["liver"] = (_LIVER, upper & (behind < 45.0) & ~_muscle_of_back(lateral, behind))
+        out["spleen"] = (_SPLEEN, (below > -70.0) & (below < 150.0) & (lateral > 30.0) & (behind > -80.0) & (behind < 50.0))
+    if frame.apex is not None and frame.base is not None:
+        above = (k - frame.base) * step
+        low_chest = frame.base + 0.62 * (frame.apex - frame.base)
+        heart = (
+            (k < low_chest)
+            & (above > np.where(lateral < 10.0, 70.0, 20.0))
+            & (behind < -42.0)
+            & (lateral > -70.0)
+            & (lateral < 120.0)
+        )
+        between = _between(chest)
+        out["heart"] = (_HEART, heart & between)
+    left, right = frame.heads
+    if left is not None and right is not None:
+        level = (k - (left[2] + right[2]) / 2) * step
+        middle = (left[0] + right[0]) / 2
+        x = np.broadcast_to((np.arange(shape[0])[:, None, None] - middle) * step, shape)
+        front = np.broadcast_to((np.arange(shape[1])[None, :, None] - (left[1] + right[1]) / 2) * step, shape)
+        out["urinary_bladder"] = (_BLADDER, (np.abs(x) < 75.0) & (level > -35.0) & (level < 130.0) & (front < 45.0))
+    return out
+
+
+def _muscle_of_back(lateral: Floats, behind: Floats) -> Mask:
+    return np.asarray((np.abs(lateral) < 75.0) & (behind > 5.0))
+
+
+def _between(chest: Chest) -> Mask:
+    """Between the lungs: right lung somewhere on one side, left lung on the other, along the x axis."""
+    left_of = np.logical_or.accumulate(chest.right, axis=0)
+    right_of = np.logical_or.accumulate(chest.left[::-1], axis=0)[::-1]
+    return np.asarray(left_of & right_of & ~chest.lungs)
+
+
+def _blob(smooth: Floats, free: Mask, window: Mask, search: _Search, step_mm: float) -> Mask | None:
+    """The largest even blob in the window, or None. The density range narrows to that of the blob's own core."""
+    soft = free & (smooth > search.hu[0]) & (smooth < search.hu[1])
+    core = largest(window & (distance_to(~soft, step_mm) > search.neck_mm))
+    if core.sum() * step_mm**3 < 3000.0:
+        return None
+    middle = float(np.median(smooth[core]))
+    soft &= np.abs(smooth - middle) < search.spread_hu
+    core = largest(window & core & (distance_to(~soft, step_mm) > search.neck_mm * 0.8))
+    reach = grown(core, search.neck_mm + step_mm, step_mm)
+    found = reach & free & (np.abs(smooth - middle) < 2 * search.spread_hu) & grown(window, 6.0, step_mm)
+    found = largest(np.asarray(found))
+    ml = float(found.sum()) * step_mm**3 / 1000
+    if not search.ml[0] <= ml <= search.ml[1]:
+        return None
+    return found
