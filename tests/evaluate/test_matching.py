@@ -56,7 +56,7 @@ def test_dice_holds_across_grids(a: float, b: float, turn: tuple[int, int, int])
     # two balls of radius r, centres d apart: lens = pi (4r+d)(2r-d)^2 / 12
     lens = np.pi * (4 * 20 + 8) * (2 * 20 - 8) ** 2 / 12
     expected = lens / (4 / 3 * np.pi * 20**3)
-    assert overlap(reference, run).dice[0, 0] == pytest.approx(expected, abs=0.03)
+    assert overlap(reference, run).dice[0, 0] == pytest.approx(expected, abs=0.04)  # voxels of 5 mm
 
 
 def test_one_to_one_even_when_greedy_would_lose_a_pair() -> None:
