@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from lesion_pipeline.domain.clinical import ClinicalFacts
+from lesion_pipeline.domain.counting import CountingUnit, Numerics
+from lesion_pipeline.domain.errors import InputError
+from lesion_pipeline.domain.lesion import Evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +29,14 @@ class Count:
 class CountableLesion:
     """What counting needs to know of one lesion; made from a Screened finding or from a row of a user's table.
 
-    organs: (organ key, probability), sum 1. vertebrae: instances or level names involved. split_probability: P(two lesions |
-    one). klass: a LesionClass value. certain lesions have probability 1.
+    organs: (organ key, probability), sum 1, or empty when the organ is not known. vertebrae: level names (``T11``) or
+    instances (``V07``) involved. spinal: None when it is not known. split_probability: P(two lesions | one). klass: a
+    LesionClass value. certain lesions have probability 1. structure: where in the organ (``rib_left_7``), "" if not known.
+    regional: a lymph node in the basin of the primary; None when not known. saddle_ratio: saddle over the smaller of two
+    peaks, from which the rules make a split probability where none is given. level_alternatives: (vertebra, other names with
+    their probability). evidence: what each modality says, None for a lesion that came without images.
+
+    Raises InputError (BAD_LESION) when a number is outside its range.
     """
 
     id: str
@@ -41,6 +53,25 @@ class CountableLesion:
     treated: bool = False
     diffuse: bool = False
     doubts: tuple[str, ...] = ()
+    structure: str = ""
+    contrast: float | None = None
+    saddle_ratio: float | None = None
+    level_alternatives: tuple[tuple[str, tuple[tuple[str, float], ...]], ...] = ()
+    evidence: Evidence | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.probability <= 1.0:
+            raise InputError("BAD_LESION", f"lesion {self.id}: probability {self.probability:g} is not between 0 and 1")
+        if not 0.0 <= self.split_probability <= 1.0:
+            raise InputError("BAD_LESION", f"lesion {self.id}: split_probability must lie between 0 and 1")
+        total = sum(share for _, share in self.organs)
+        if self.organs and (abs(total - 1.0) > 1e-3 or any(share < 0.0 for _, share in self.organs)):
+            raise InputError("BAD_LESION", f"lesion {self.id}: the organ probabilities sum to {total:g}, not to 1")
+
+    @property
+    def organ(self) -> str | None:
+        """The most probable organ."""
+        return max(self.organs, key=lambda item: item[1])[0] if self.organs else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +81,10 @@ class Tally:
     joint: P(lesions, organs, spinal lesions, involved vertebrae) as a sorted tuple of ((n, o, s, v), p), counts capped where
     the rules say so. by_organ / by_level: (key, expected number, probability of at least one).
     variants: the same under each admissible reading of the rules, by name.
+    sentence: what this reading says. unknown: True for a reading that settles what is not known of a lesion, False for a
+    reading of the rules. spine_unit: what the spinal limits are held against, ``vertebra`` or ``lesion``. units: what each
+    lesion adds under this reading. certain: (lesions, organs, spinal lesions, vertebrae) from certain lesions alone.
+    exact: False when the distribution was sampled. rules: every counting rule, as plain JSON values.
     """
 
     rules_name: str
@@ -63,6 +98,14 @@ class Tally:
     countable: tuple[CountableLesion, ...] = ()
     variants: tuple[tuple[str, Tally], ...] = ()
     notes: tuple[tuple[str, str], ...] = ()  # (code, sentence)
+    sentence: str = ""
+    unknown: bool = False
+    spine_unit: str = "vertebra"
+    units: tuple[CountingUnit, ...] = ()
+    certain: tuple[int, int, int, int] = (0, 0, 0, 0)
+    exact: bool = True
+    numerics: Numerics | None = None
+    rules: Mapping[str, object] = field(default_factory=dict)
 
 
 class CriterionStatus(StrEnum):
@@ -101,16 +144,24 @@ class CriterionAnswer:
     flip_set: tuple[str, ...] = ()
     variants: tuple[tuple[str, float, CriterionStatus], ...] = ()
     human_questions: tuple[str, ...] = ()
-    source: str = "imaging"  # imaging, header, clinical_table
+    source: str = "imaging"  # imaging, header, clinical_table, lesion_table, human
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Every criterion of one criteria file; ``headline`` is the id of the one the summary shows."""
+    """Every criterion of one criteria file; ``headline`` is the id of the one the summary shows.
+
+    vetoes: (code, sentence) of the doubts about the data that kept a count from being answered, or would have.
+    open_questions: (criterion id, question) for a person. criteria: the criteria file, as plain JSON values.
+    """
 
     criteria_name: str
     headline: str
     answers: tuple[CriterionAnswer, ...] = field(default=())
+    vetoes: tuple[tuple[str, str], ...] = ()
+    open_questions: tuple[tuple[str, str], ...] = ()
+    clinical: ClinicalFacts | None = None
+    criteria: Mapping[str, object] = field(default_factory=dict)
 
     def answer(self, criterion_id: str) -> CriterionAnswer | None:
         return next((a for a in self.answers if a.id == criterion_id), None)
