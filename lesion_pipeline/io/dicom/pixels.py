@@ -1,0 +1,159 @@
+"""Stored pixels of one frame, and their modality values (PS3.3 C.7.6.3, C.11.1). Runs in the child process."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.encaps import generate_frames
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import UID
+
+from lesion_pipeline.io.dicom.elements import NATIVE, DicomFaultError, RawHeader, fragments
+from lesion_pipeline.io.dicom.extract import Reader, text
+
+Stored = npt.NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFormat:
+    """What is needed to turn bytes into numbers."""
+
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    allocated: int
+    stored: int
+    signed: bool
+    photometric: str
+
+
+def pixel_format(header: RawHeader) -> PixelFormat:
+    """Raises DicomFaultError (UNSUPPORTED_PIXELS, NOT_GRAYSCALE)."""
+    reader = Reader(header)
+    allocated = reader.us(0x00280100) or 0
+    made = PixelFormat(
+        rows=reader.us(0x00280010) or 0,
+        columns=reader.us(0x00280011) or 0,
+        frames=max(1, int(text(reader.raw(0x00280008)) or 1)),
+        samples=reader.us(0x00280002) or 1,
+        allocated=allocated,
+        stored=reader.us(0x00280101) or allocated,
+        signed=reader.us(0x00280103) == 1,
+        photometric=text(reader.raw(0x00280004)) or "MONOCHROME2",
+    )
+    if made.samples != 1:
+        raise DicomFaultError("NOT_GRAYSCALE", "the pixels are colours, not quantities")
+    if made.allocated not in {8, 16, 32} or not 1 <= made.stored <= made.allocated or min(made.rows, made.columns) < 1:
+        raise DicomFaultError(
+            "UNSUPPORTED_PIXELS", f"{made.rows} x {made.columns} pixels of {made.stored} in {made.allocated} bits"
+        )
+    if 0x7FE00010 not in header.elements:
+        raise DicomFaultError("UNSUPPORTED_PIXELS", "the pixels are stored as floating point numbers")
+    return made
+
+
+def _native(header: RawHeader, form: PixelFormat, frame: int) -> Stored:
+    little = header.encoding.little
+    dtype = np.dtype(f"{'<' if little else '>'}{'i' if form.signed else 'u'}{form.allocated // 8}")
+    count = form.rows * form.columns
+    assert header.pixels is not None  # noqa: S101  (the scan refuses files without pixels)
+    start = header.pixels[0] + frame * count * dtype.itemsize
+    if start + count * dtype.itemsize > header.pixels[1]:
+        raise DicomFaultError("TRUNCATED", "the pixel data ends early")
+    if form.allocated == 8 and not little and header.elements[0x7FE00010][0] == b"OW":
+        raise DicomFaultError("UNSUPPORTED_PIXELS", "8-bit pixels in big-endian words")
+    return np.frombuffer(header.data, dtype=dtype, count=count, offset=start).reshape(form.rows, form.columns)
+
+
+def _codestream(header: RawHeader, form: PixelFormat, frame: int) -> bytes:
+    """The compressed bytes of one frame."""
+    places = fragments(header)
+    if form.frames == 1:
+        return b"".join(bytes(header.data[start:stop]) for start, stop in places)
+    if len(places) == form.frames:
+        start, stop = places[frame]
+        return bytes(header.data[start:stop])
+    assert header.pixels is not None  # noqa: S101  (as above)
+    packed = bytes(header.data[header.pixels[0] : header.pixels[1]])
+    for number, data in enumerate(generate_frames(packed, number_of_frames=form.frames)):
+        if number == frame:
+            return data
+    raise DicomFaultError("TRUNCATED", "a frame is missing")
+
+
+def _compressed(header: RawHeader, form: PixelFormat, frame: int) -> Stored:
+    stream = _codestream(header, form, frame)
+    if not stream:
+        raise DicomFaultError("TRUNCATED", "a compressed frame is empty")
+    try:
+        decoder = get_decoder(UID(header.syntax))
+    except NotImplementedError as error:
+        raise DicomFaultError("UNSUPPORTED_SYNTAX", f"transfer syntax {header.syntax} is not supported") from error
+    if not decoder.is_available:
+        raise DicomFaultError("UNSUPPORTED_SYNTAX", f"no decoder is installed for transfer syntax {header.syntax}")
+    length = len(stream)
+    item = b"\xfe\xff\x00\xe0" + (length + length % 2).to_bytes(4, "little") + stream + b"\0" * (length % 2)
+    options: dict[str, Any] = {
+        "transfer_syntax_uid": UID(header.syntax),
+        "rows": form.rows,
+        "columns": form.columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": form.photometric,
+        "bits_allocated": form.allocated,
+        "bits_stored": form.stored,
+        "pixel_representation": int(form.signed),
+        "pixel_keyword": "PixelData",
+        "pixel_vr": "OB",
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            values, _ = decoder.as_array(b"\xfe\xff\x00\xe0\0\0\0\0" + item, raw=True, index=0, **options)
+        except (RuntimeError, ValueError, AttributeError, TypeError, IndexError, NotImplementedError) as error:
+            raise DicomFaultError("PARSE_ERROR", "the compressed pixel data cannot be decoded") from error
+    if values.shape != (form.rows, form.columns) or values.dtype.kind not in "iu":
+        raise DicomFaultError("PARSE_ERROR", f"a compressed frame decodes to {values.shape}")
+    return values
+
+
+def stored_frame(header: RawHeader, frame: int) -> Stored:
+    """Stored values (rows, columns) of one frame, as they stand. Raises DicomFaultError."""
+    form = pixel_format(header)
+    return _native(header, form, frame) if header.syntax in NATIVE else _compressed(header, form, frame)
+
+
+def masked(values: Stored, stored_bits: int, *, keep_clip: bool) -> tuple[Stored, int]:
+    """Values without the bits above BitsStored (PS3.5 8.1.1), and how many pixels had such bits.
+
+    keep_clip: a CT whose only value above the range is 2**BitsStored holds clipped metal there; it is kept, for masked it
+    would turn into air.
+    """
+    spare = values.dtype.itemsize * 8 - stored_bits
+    if spare <= 0:
+        return values, 0
+    if values.dtype.kind == "u":
+        top = int(values.max())
+        if top < 1 << stored_bits:
+            return values, 0
+        above = values >= values.dtype.type(1 << stored_bits)
+        if keep_clip and top == 1 << stored_bits:
+            return values, int(above.sum())
+        return values & values.dtype.type((1 << stored_bits) - 1), int(above.sum())
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    cut = (native << spare) >> spare
+    wrong = int((cut != native).sum())
+    return (cut, wrong) if wrong else (values, 0)
+
+
+def modality_values(values: Stored, slope: float, intercept: float, out: npt.NDArray[np.float32]) -> None:
+    """slope * stored + intercept into ``out`` (rows, columns), computed in double precision."""
+    if slope == 1.0 and float(intercept).is_integer() and values.dtype.itemsize <= 2 and abs(intercept) < 1 << 20:
+        np.add(values, np.float32(intercept), out=out, casting="unsafe")  # exact: all terms are whole and below 2**24
+    else:
+        out[...] = values * np.float64(slope) + np.float64(intercept)

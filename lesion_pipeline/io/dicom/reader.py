@@ -1,0 +1,284 @@
+"""The parent's side of the child process that reads DICOM files.
+
+Why a forked child: it starts in milliseconds with everything imported, shares nothing it could harm, and dies alone. Why
+sockets and shared memory: headers come back as JSON, voxels are written once, into memory that becomes the volume's own.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import socket
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from lesion_pipeline.domain.errors import IncompleteSeriesError, InputError
+from lesion_pipeline.domain.pet import PatientFacts, PetFacts
+from lesion_pipeline.io.dicom import worker
+from lesion_pipeline.io.dicom.record import FileRecord, from_plain
+from lesion_pipeline.io.plain import from_plain as value_from_plain
+
+#: Longest wait for the answer to one file or slice.
+SECONDS = 20.0
+#: Private memory the child may take on top of what it starts with.
+MEMORY_BYTES = 1536 << 20
+#: Children that may die in one study before the study is refused.
+MAX_DEATHS = 6
+#: Largest volume that is read.
+MAX_VOLUME_BYTES = 8 << 30
+
+_ADVICE = {
+    "UNSUPPORTED_SYNTAX": "Convert the series to an uncompressed transfer syntax.",
+    "INPUT_CHANGED": "Run again when nothing writes into the input any more.",
+}
+
+
+class ChildLostError(Exception):
+    """The child died or did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRef:
+    """One slice of a volume: a frame of a file, with its rescale."""
+
+    file: FileRecord
+    frame: int
+    slope: float
+    intercept: float
+
+
+@dataclass(slots=True)
+class Scan:
+    """All DICOM files of a study, and what else lay there."""
+
+    records: list[FileRecord] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    unreadable: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """float32 (columns, rows, slices), i.e. (i, j, k), and what was mended on the way."""
+
+    values: npt.NDArray[np.float32]
+    high_bits: int
+    below_floor: int
+
+
+def _shared_memory(size: int) -> int:
+    """A descriptor of anonymous shared memory of ``size`` bytes."""
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("voxels", os.MFD_CLOEXEC)
+    else:  # pragma: no cover  (no memfd outside Linux)
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+class DicomReader:
+    """Scans and decodes files through a child process. Use as a context manager.
+
+    paths: the files of the study; records and requests name them by index.
+    """
+
+    def __init__(self, paths: Sequence[Path], seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.paths = [os.fspath(p) for p in paths]
+        self.seconds = seconds
+        self.memory_bytes = memory_bytes
+        self.deaths = 0
+        self._pid = 0
+        self._channel: socket.socket | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child, whatever it is doing."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+
+    def _start(self) -> socket.socket:
+        if self._channel is not None:
+            return self._channel
+        ours, theirs = socket.socketpair()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: the child touches none of their locks
+            pid = os.fork()
+        if pid == 0:
+            try:
+                ours.close()
+                worker.child(theirs, self.memory_bytes)
+            finally:
+                os._exit(0)
+        theirs.close()
+        ours.settimeout(self.seconds)
+        self._pid, self._channel = pid, ours
+        return ours
+
+    def _send(self, request: dict[str, Any], memory: int | None = None) -> socket.socket:
+        channel = self._start()
+        body = json.dumps(request, separators=(",", ":")).encode("ascii")
+        try:
+            socket.send_fds(channel, [len(body).to_bytes(4, "big")], [] if memory is None else [memory])
+            channel.sendall(body)
+        except OSError as error:
+            self._lost(error)
+        return channel
+
+    def _receive(self, channel: socket.socket) -> dict[str, Any]:
+        try:
+            size = int.from_bytes(worker.receive_exactly(channel, 4), "big")
+            answer: dict[str, Any] = json.loads(worker.receive_exactly(channel, size))
+        except (OSError, EOFError, ValueError) as error:
+            self._lost(error)
+        return answer
+
+    def _lost(self, error: Exception) -> NoReturn:
+        self.close()
+        self.deaths += 1
+        if self.deaths > MAX_DEATHS:
+            raise InputError(
+                "PARSE_ERROR",
+                "too many files kill the reader or stall it",
+                advice="Look at the input: it may be damaged on purpose.",
+            ) from error
+        raise ChildLostError from error
+
+    def scan(self) -> Scan:
+        """The header facts of every file. A file that kills or stalls the child becomes a record with fault PARSE_ERROR."""
+        found = Scan()
+        done = 0
+        while done < len(self.paths):
+            try:
+                channel = self._send({"op": "scan", "paths": self.paths[done:]})
+                while done < len(self.paths):
+                    self._take(found, done, self._receive(channel))
+                    done += 1
+            except ChildLostError:
+                found.records.append(
+                    FileRecord(
+                        index=done, fault="PARSE_ERROR", fault_text="reading the file took too long or killed the reader"
+                    )
+                )
+                done += 1
+        return found
+
+    @staticmethod
+    def _take(found: Scan, index: int, answer: dict[str, Any]) -> None:
+        kind = answer.pop("kind", "dicom")
+        if "error" in answer:
+            found.records.append(FileRecord(index=index, fault=answer["error"], fault_text=answer["text"]))
+        elif kind == "dicom":
+            found.records.append(from_plain(answer | {"index": index}))
+        elif kind == "unreadable":
+            found.unreadable.append(index)
+        else:
+            found.skipped["empty file" if kind == "empty" else "not DICOM"] += 1
+
+    def _file(self, record: FileRecord) -> list[Any]:
+        return [self.paths[record.index], record.size, record.mtime_ns]
+
+    def _one(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The single answer to a request. Raises InputError with the child's code."""
+        try:
+            answer = self._receive(self._send(request))
+        except ChildLostError as error:
+            raise InputError("PARSE_ERROR", "reading a header took too long or killed the reader") from error
+        self._raise(answer, None)
+        return answer
+
+    @staticmethod
+    def _raise(answer: dict[str, Any], series: str | None) -> None:
+        if "error" in answer:
+            code = answer["error"]
+            kind = IncompleteSeriesError if code in {"TRUNCATED", "NO_PIXELS"} else InputError
+            raise kind(code, answer["text"], series=series, advice=_ADVICE.get(code, "Export the series again."))
+
+    def hashes(self, slices: Sequence[SliceRef]) -> list[str]:
+        """sha256 of the stored values of each frame, the same for every lossless transfer syntax. Raises InputError."""
+        try:
+            channel = self._send({"op": "hash", "items": [[*self._file(s.file), s.frame] for s in slices]})
+            answers = [self._receive(channel) for _ in slices]
+        except ChildLostError as error:
+            raise InputError("PARSE_ERROR", "decoding took too long or killed the reader") from error
+        for answer in answers:
+            self._raise(answer, None)
+        return [answer["hash"] for answer in answers]
+
+    def decode(self, slices: Sequence[SliceRef], series: str, *, ct: bool = False, floor: float | None = None) -> Decoded:
+        """The voxels of a stack, slices in the order given.
+
+        ct: keep clipped metal (see pixels.masked). floor: values below are set to it (CT padding). Raises InputError with the
+        code of what is wrong (TRUNCATED, PARSE_ERROR, UNSUPPORTED_SYNTAX, TOO_LARGE, INPUT_CHANGED ...) naming the series.
+        """
+        rows, columns = slices[0].file.rows, slices[0].file.columns
+        size = len(slices) * rows * columns * 4
+        if size > MAX_VOLUME_BYTES:
+            raise InputError("TOO_LARGE", "the series is larger than can be read", series=series)
+        memory = _shared_memory(size)
+        try:
+            high, low = self._fill(slices, series, memory, ct=ct, floor=floor)
+            buffer = mmap.mmap(memory, size)
+        finally:
+            os.close(memory)
+        values = np.frombuffer(buffer, dtype=np.float32).reshape(len(slices), rows, columns).transpose(2, 1, 0)
+        return Decoded(values, high, low)
+
+    def _fill(self, slices: Sequence[SliceRef], series: str, memory: int, *, ct: bool, floor: float | None) -> tuple[int, int]:
+        items = [[*self._file(s.file), s.frame, s.slope, s.intercept] for s in slices]
+        rows, columns = slices[0].file.rows, slices[0].file.columns
+        high = low = 0
+        try:
+            channel = self._send(
+                {"op": "decode", "rows": rows, "columns": columns, "items": items, "ct": ct, "floor": floor}, memory
+            )
+            for _ in slices:
+                answer = self._receive(channel)
+                self._raise(answer, series)
+                high += answer["high_bits"]
+                low += answer["below_floor"]
+        except ChildLostError as error:
+            raise InputError(
+                "PARSE_ERROR",
+                "decoding the pixels took too long or killed the decoder",
+                series=series,
+                advice="Export the series again.",
+            ) from error
+        return high, low
+
+    def pet_facts(self, files: Sequence[FileRecord], order: Sequence[int] | None = None) -> PetFacts:
+        """PET header facts; files in slice order, or one multi-frame object with its frames' order. Raises InputError."""
+        answer = self._one(
+            {"op": "pet", "files": [self._file(f) for f in files], "order": None if order is None else list(order)}
+        )
+        facts: PetFacts = value_from_plain(PetFacts, answer["facts"])
+        return facts
+
+    def patient_facts(self, file: FileRecord) -> PatientFacts:
+        """Weight, size, sex and age from one header. Raises InputError."""
+        facts: PatientFacts = value_from_plain(PatientFacts, self._one({"op": "patient", "file": self._file(file)})["facts"])
+        return facts

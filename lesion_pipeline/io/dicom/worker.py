@@ -1,0 +1,271 @@
+"""The child process: the only place where untrusted bytes are parsed and decoded.
+
+It is forked from the reader, gives up the right to write files or to take more memory than it is given, answers requests over
+a socket in JSON, and puts voxels into shared memory that the parent opened. When a decoder kills it, the parent lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import hashlib
+import json
+import mmap
+import os
+import resource
+import signal
+import socket
+import stat
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+
+from lesion_pipeline.io.dicom.elements import Buffer, DicomFaultError, NotDicomError, RawHeader, read_header
+from lesion_pipeline.io.dicom.extract import record_of
+from lesion_pipeline.io.dicom.pixels import masked, modality_values, pixel_format, stored_frame
+from lesion_pipeline.io.pet_facts import read_patient_facts, read_pet_facts
+from lesion_pipeline.io.plain import to_plain
+
+#: Files above this size are mapped, not read.
+MAPPED_BYTES = 16 << 20
+
+#: What a bad file may raise on its way through parsers and decoders; anything else kills the child, which is an answer too.
+FAULTS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+    OverflowError,
+    AssertionError,
+    RuntimeError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
+
+Message = dict[str, Any]
+
+
+def send(channel: socket.socket, message: Message) -> None:
+    """One message: its length in four bytes, then JSON."""
+    body = json.dumps(message, separators=(",", ":")).encode("ascii")
+    channel.sendall(len(body).to_bytes(4, "big") + body)
+
+
+def receive_exactly(channel: socket.socket, count: int) -> bytes:
+    """``count`` bytes. Raises EOFError when the other side is gone."""
+    parts: list[bytes] = []
+    while count:
+        part = channel.recv(min(count, 1 << 20))
+        if not part:
+            raise EOFError
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def open_regular(path: str) -> int:
+    """A descriptor of a regular file, links not followed, never blocking. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("not a regular file")
+    return descriptor
+
+
+@contextlib.contextmanager
+def _content(path: str) -> Iterator[tuple[Buffer, os.stat_result]]:
+    descriptor = open_regular(path)
+    try:
+        info = os.fstat(descriptor)
+        if info.st_size <= MAPPED_BYTES:
+            parts = []
+            while part := os.read(descriptor, MAPPED_BYTES + 1):
+                parts.append(part)
+            yield b"".join(parts), info
+        else:
+            yield mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), info  # closed by its last user
+    finally:
+        os.close(descriptor)
+
+
+def _scan_one(path: str) -> Message:
+    try:
+        with _content(path) as (data, info):
+            out: Message = {"size": info.st_size, "mtime_ns": info.st_mtime_ns}
+            try:
+                header = read_header(data)
+            except NotDicomError:
+                return out | {"kind": "empty" if not info.st_size else "other"}
+            out["sha256"] = hashlib.sha256(data).hexdigest()
+            return out | record_of(header) | {"kind": "dicom"}
+    except OSError as error:
+        return {"kind": "unreadable", "errno": error.errno or 0}
+
+
+def _checked_header(path: str, size: int, mtime_ns: int) -> RawHeader:
+    """The header of a file that must not have changed since the scan. Raises DicomFaultError (INPUT_CHANGED), OSError."""
+    with _content(path) as (data, info):
+        if (info.st_size, info.st_mtime_ns) != (size, mtime_ns):
+            raise DicomFaultError("INPUT_CHANGED", "a file changed while it was read")
+        header = read_header(data)
+    if header.fault is not None:
+        raise header.fault
+    return header
+
+
+class _Headers:
+    """The header of the last file, for the frames of a multi-frame object."""
+
+    def __init__(self) -> None:
+        self.key: tuple[str, int, int] | None = None
+        self.header: RawHeader | None = None
+
+    def get(self, path: str, size: int, mtime_ns: int) -> RawHeader:
+        if self.header is None or self.key != (path, size, mtime_ns):
+            self.header = _checked_header(path, size, mtime_ns)
+            self.key = (path, size, mtime_ns)
+        return self.header
+
+
+def _decode(channel: socket.socket, request: Message, memory: int) -> Message:
+    """Frames into shared memory as float32 (slices, rows, columns); one answer a slice."""
+    rows, columns, items = request["rows"], request["columns"], request["items"]
+    buffer = mmap.mmap(memory, len(items) * rows * columns * 4)
+    out = np.frombuffer(buffer, dtype=np.float32).reshape(len(items), rows, columns)
+    headers = _Headers()
+    for number, (path, size, mtime_ns, frame, slope, intercept) in enumerate(items):
+        header = headers.get(path, size, mtime_ns)
+        form = pixel_format(header)
+        if (form.rows, form.columns) != (rows, columns):
+            raise DicomFaultError("PARSE_ERROR", "a slice has another size than its header said")
+        values, high = masked(stored_frame(header, frame), form.stored, keep_clip=bool(request["ct"]))
+        modality_values(values, slope, intercept, out[number])
+        low = 0
+        if request["floor"] is not None:
+            below = out[number] < request["floor"]
+            low = int(below.sum())
+            out[number][below] = request["floor"]
+        send(channel, {"high_bits": high, "below_floor": low})
+    return {}
+
+
+def _stored_hash(path: str, size: int, mtime_ns: int, frame: int) -> str:
+    header = _checked_header(path, size, mtime_ns)
+    values, _ = masked(stored_frame(header, frame), pixel_format(header).stored, keep_clip=False)
+    return hashlib.sha256(values.astype("<i4").tobytes() + repr(values.shape).encode()).hexdigest()
+
+
+def dataset_of(header: RawHeader) -> Dataset:
+    """A pydicom data set that parses a value only when it is asked for; pixel data is left out."""
+    encoding = header.encoding
+    raw = {}
+    for tag, (vr, start, stop) in header.elements.items():
+        if tag >> 16 == 0x7FE0:
+            continue
+        value = bytes(header.data[start:stop])
+        name = BaseTag(tag)
+        raw[name] = RawDataElement(
+            name, vr.decode("latin-1") or None, len(value), value or None, 0, not encoding.explicit, encoding.little
+        )
+    dataset = Dataset(raw)  # type: ignore[arg-type]  # pydicom takes raw elements here and converts them on access
+    dataset.set_original_encoding(not encoding.explicit, encoding.little)
+    return dataset
+
+
+def _pet_facts(request: Message) -> Message:
+    datasets = [dataset_of(_checked_header(*item)) for item in request["files"]]
+    return {"facts": to_plain(read_pet_facts(datasets, request["order"]))}
+
+
+def _answer(channel: socket.socket, request: Message, memory: int) -> None:
+    operation = request["op"]
+    if operation == "scan":
+        for path in request["paths"]:
+            send(channel, _guarded(lambda path=path: _scan_one(path)))
+    elif operation == "decode":
+        fault = _guarded(lambda: _decode(channel, request, memory))
+        if fault:
+            send(channel, fault)
+    elif operation == "hash":
+        for item in request["items"]:
+            send(channel, _guarded(lambda item=item: {"hash": _stored_hash(*item)}))
+    elif operation == "pet":
+        send(channel, _guarded(lambda: _pet_facts(request)))
+    elif operation == "patient":
+        facts = lambda: {"facts": to_plain(read_patient_facts(dataset_of(_checked_header(*request["file"]))))}  # noqa: E731
+        send(channel, _guarded(facts))
+
+
+def _guarded(work: Any) -> Message:
+    """The answer of some work, or what its file did wrong."""
+    try:
+        answer: Message = work()
+    except DicomFaultError as fault:
+        return {"error": fault.code, "text": fault.message}
+    except RecursionError:
+        return {"error": "PARSE_ERROR", "text": "sequences are nested too deeply"}
+    except MemoryError:
+        return {"error": "PARSE_ERROR", "text": "the file asks for more memory than it may have"}
+    except OSError:
+        return {"error": "UNREADABLE", "text": "the file cannot be read"}
+    except FAULTS:
+        return {"error": "PARSE_ERROR", "text": "the file cannot be read as DICOM"}
+    return answer
+
+
+def _private_bytes() -> int:
+    """Private writable memory of this process now; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123  (this is no path of the input)
+            for line in status:
+                if line.startswith("VmData:"):
+                    return int(line.split()[1]) << 10
+    except OSError:
+        pass
+    return 0
+
+
+def _give_up_rights(memory_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    with contextlib.suppress(ValueError, OSError):
+        limit = _private_bytes() + memory_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def child(channel: socket.socket, memory_bytes: int) -> None:
+    """Serve requests until the parent hangs up. Runs in the forked process and never returns to its caller's code."""
+    faulthandler.disable()
+    gc.disable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    _give_up_rights(memory_bytes)
+    while True:
+        try:
+            header, descriptors, _, _ = socket.recv_fds(channel, 4, 1)
+            if len(header) < 4:
+                header += receive_exactly(channel, 4 - len(header))
+            request = json.loads(receive_exactly(channel, int.from_bytes(header, "big")))
+        except EOFError:
+            return
+        memory = descriptors[0] if descriptors else -1
+        try:
+            _answer(channel, request, memory)
+        except OSError:
+            return  # the parent is gone
+        finally:
+            if memory >= 0:
+                os.close(memory)
