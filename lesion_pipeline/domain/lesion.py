@@ -29,6 +29,7 @@ class Measures:
     tlg: float | None = None
     threshold: float | None = None
     background: float | None = None  # SUV around it, for contrast
+    contrast_to_noise: float | None = None  # (smoothed peak - background) / robust SD of the smoothed surroundings
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,114 @@
+"""Settings of the threshold detector. Every one of them changes a count, so none has a default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lesion_pipeline.imaging.reference_regions import ReferenceRules
+from lesion_pipeline.imaging.surroundings import ShellRules
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SoftTissueRule(_Table):
+    """Candidate threshold outside bone.
+
+    rule ``fixed``: the floor alone. ``liver``: liver_mean_factor * mean + liver_sd_factor * SD of the liver sphere, blood pool
+    (blood_mean_factor, blood_sd_factor) where the liver is refused. ``liver_variation``: liver_mean_factor * (1 + CV of the
+    liver). ``blood``: blood_mean_factor * mean + blood_sd_factor * SD. The result is held between floor and ceiling; where no
+    reference region is accepted, ``without_reference`` holds.
+    """
+
+    rule: Literal["fixed", "liver", "liver_variation", "blood"]
+    liver_mean_factor: float
+    liver_sd_factor: float
+    blood_mean_factor: float
+    blood_sd_factor: float
+    floor: float = Field(gt=0)
+    ceiling: float = Field(gt=0)
+    without_reference: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SoftTissueRule:
+        if self.ceiling < self.floor:
+            raise ValueError("ceiling must not be below floor")
+        return self
+
+
+class BoneRule(_Table):
+    """Candidate threshold in bone: max(floor, marrow_factor * median of the patient's own vertebral bodies)."""
+
+    floor: float = Field(gt=0)
+    marrow_factor: float = Field(ge=0)
+
+
+class Delineation(_Table):
+    """Extent of a lesion: connected voxels above ``fraction`` of the highest voxel, never below the candidate threshold."""
+
+    fraction: float = Field(gt=0, lt=1)
+    min_voxels: int = Field(ge=1)
+
+
+class Noise(_Table):
+    """A focus must stand out of the noise around it: (smoothed peak - median) / robust SD of the smoothed shell."""
+
+    min_contrast_to_noise: float = Field(ge=0)
+    shell: ShellRules
+
+
+class Peaks(_Table):
+    """When neighbouring peaks are one lesion (clinical specification 4.3)."""
+
+    fwhm_mm: float = Field(gt=0)
+    prominence_suv: float = Field(ge=0)
+    prominence_fraction: float = Field(ge=0, lt=1)
+    min_distance_mm: float = Field(ge=0)
+    split_below: float = Field(gt=0, le=1)
+    merge_above: float = Field(gt=0, le=1)
+    vertebrae_merge_above: float = Field(gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Peaks:
+        if self.merge_above <= self.split_below:
+            raise ValueError("merge_above must exceed split_below")
+        return self
+
+
+class SoftMasks(_Table):
+    """Organs that take up the tracer normally: keys of structures (a key stands for all that go on from it with ``_``).
+
+    even: uptake is even, so a focus above median + mad_factor * MAD of the organ stands on its own. uneven: uptake is uneven by
+    nature (collecting system, myocardium), so all of one organ is one candidate.
+    """
+
+    even: tuple[str, ...]
+    uneven: tuple[str, ...]
+    mad_factor: float = Field(gt=0)
+
+
+class Fragments(_Table):
+    """When separate pieces are one lesion after all (clinical specification 4.5). Lengths in mm, ratio of valley to peak."""
+
+    gap_mm: float = Field(ge=0)
+    valley_ratio: float = Field(gt=0, le=1)
+    ring_hole_ml: float = Field(ge=0)
+    same_bone_gap_mm: float = Field(ge=0)
+    same_bone_probability: float = Field(ge=0, le=1)
+
+
+class ThresholdOptions(_Table):
+    """[plugins.tracer_threshold]"""
+
+    connectivity: Literal[6, 18, 26]
+    soft_tissue: SoftTissueRule
+    bone: BoneRule
+    delineation: Delineation
+    noise: Noise
+    peaks: Peaks
+    soft_masks: SoftMasks
+    fragments: Fragments
+    references: ReferenceRules

@@ -1,0 +1,49 @@
+"""[localize]: every number that decides where a lesion is said to lie (clinical specification 4.4 and 4.6)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Nodes(BaseModel):
+    """How likely a focus outside every named organ is a lymph node, by where it lies; the rest is soft tissue.
+
+    near_aorta_mm: retroperitoneal and mediastinal stations. near_hip_mm: pelvic side wall and groin. near_shoulder_mm: axilla
+    and supraclavicular fossa, from clavicle, scapula and humerus.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mediastinum: float = Field(ge=0, le=1)
+    near_aorta: float = Field(ge=0, le=1)
+    near_aorta_mm: float = Field(gt=0)
+    near_hip: float = Field(ge=0, le=1)
+    near_hip_mm: float = Field(gt=0)
+    near_shoulder: float = Field(ge=0, le=1)
+    near_shoulder_mm: float = Field(gt=0)
+    elsewhere: float = Field(ge=0, le=1)
+
+
+class Options(BaseModel):
+    """[localize]
+
+    supersampling: points per voxel and axis. sure_share: share of uptake from which an organ is named outright. mixture_share:
+    second share from which two organs are kept as a mixture. nearest_mm: reach of the nearest organ when none holds the lesion;
+    nearest_weight: its weight at contact. involved_share, involved_ml: a vertebra is involved from either of them on;
+    spill_share: below it never, however large the lesion. rib_head_vertebra_share: a rib lesion belongs to the vertebra from
+    this share on. reach_mm: how far structures around a lesion are looked for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    supersampling: int = Field(ge=1, le=5)
+    sure_share: float = Field(gt=0, le=1)
+    mixture_share: float = Field(gt=0, le=1)
+    nearest_mm: float = Field(gt=0)
+    nearest_weight: float = Field(ge=0, le=1)
+    involved_share: float = Field(gt=0, le=1)
+    involved_ml: float = Field(gt=0)
+    spill_share: float = Field(ge=0, le=1)
+    rib_head_vertebra_share: float = Field(gt=0, le=1)
+    reach_mm: float = Field(gt=0)
+    nodes: Nodes

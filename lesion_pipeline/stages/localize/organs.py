@@ -1,0 +1,117 @@
+"""Which organ a lesion counts under, as probabilities: mixtures are kept, never rounded (clinical specification 4.4)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from lesion_pipeline.domain.anatomy import Organ
+from lesion_pipeline.imaging.places import Places
+from lesion_pipeline.imaging.shares import Shares
+from lesion_pipeline.stages.localize.options import Nodes, Options
+
+Probabilities = tuple[tuple[Organ, float], ...]
+
+#: Where shares tie, the earlier organ is named (specification 4.4).
+_PRIORITY = (Organ.BONE, Organ.LIVER, Organ.LUNG, Organ.ADRENAL, Organ.KIDNEY)
+
+
+def organ_probabilities(
+    divided: Shares,
+    nearby: dict[int, float],
+    centre_lps_mm: npt.NDArray[np.float64],
+    in_canal: float,
+    *,
+    places: Places,
+    options: Options,
+) -> tuple[Probabilities, tuple[str, ...]]:
+    """(organ, probability) best first, sum 1, and doubts.
+
+    An organ that holds ``sure_share`` of the uptake is named; a second one from ``mixture_share`` on stays in the mixture.
+    Where no organ holds that much, the largest share, the nearest surface and the node stations divide the place between them.
+    """
+    held = _by_organ(divided.near, places)
+    if in_canal > 0 and any(s is not None and s.level is not None for s in places.structures):
+        # an epidural mass goes with the vertebra it touches; alone in the canal it is no organ of the vocabulary
+        into = Organ.BONE if held.get(Organ.BONE, 0.0) > 0 else Organ.OTHER
+        held[into] = held.get(into, 0.0) + min(in_canal, max(0.0, 1.0 - sum(held.values())))
+    ranked = sorted(held.items(), key=lambda item: (-round(item[1], 6), _rank(item[0])))
+    if ranked and ranked[0][1] >= options.sure_share:
+        kept = [ranked[0], *(item for item in ranked[1:] if item[1] >= options.mixture_share)]
+        return _normal(dict(kept)), ("ORGAN_MIXED",) if len(kept) > 1 else ()
+    weights = {organ: min(1.0, share / options.sure_share) for organ, share in ranked if share >= 0.05}
+    if not weights:
+        near = _nearest(nearby, places)
+        if near is not None and near[1] <= options.nearest_mm:
+            weights[near[0]] = options.nearest_weight * (1.0 - near[1] / options.nearest_mm)
+    rest = max(0.0, 1.0 - sum(weights.values()))
+    node = _node_probability(nearby, places, centre_lps_mm, options.nodes)
+    for organ, part in ((Organ.LYMPH_NODE, node), (Organ.SOFT_TISSUE, 1.0 - node)):
+        weights[organ] = weights.get(organ, 0.0) + rest * part
+    return _normal(weights), ("OUTSIDE_NAMED_ORGANS",)
+
+
+def main_structure(
+    divided: Shares, nearby: dict[int, float], in_canal: float, places: Places, options: Options
+) -> tuple[str, float]:
+    """Key of the structure that holds most of the lesion and 0, or the nearest one within reach and its distance."""
+    best = int(np.argmax(divided.near[1:])) + 1
+    structure = places.structures[best]
+    if in_canal > float(divided.near[best]):
+        return "spinal_canal", 0.0
+    if divided.near[best] > 0 and structure is not None:
+        return structure.key, 0.0
+    close = sorted((distance, code) for code, distance in nearby.items() if distance <= options.nearest_mm)
+    if close:
+        structure = places.structures[close[0][1]]
+        if structure is not None:
+            return structure.key, close[0][0]
+    return "", 0.0
+
+
+def _by_organ(share: npt.NDArray[np.float64], places: Places) -> dict[Organ, float]:
+    out: dict[Organ, float] = {}
+    for code in np.flatnonzero(share[1:] > 0) + 1:
+        structure = places.structures[int(code)]
+        if structure is not None and structure.organ is not None:
+            out[structure.organ] = out.get(structure.organ, 0.0) + float(share[code])
+    return out
+
+
+def _nearest(nearby: dict[int, float], places: Places) -> tuple[Organ, float] | None:
+    found = []
+    for code, distance in nearby.items():
+        structure = places.structures[code]
+        if structure is not None and structure.organ is not None:
+            found.append((distance, _rank(structure.organ), structure.organ))
+    if not found:
+        return None
+    distance, _, organ = min(found)
+    return organ, distance
+
+
+def _node_probability(nearby: dict[int, float], places: Places, centre_lps_mm: npt.NDArray[np.float64], nodes: Nodes) -> float:
+    """How likely the place is a node station, by the landmarks within reach; the strongest landmark speaks."""
+    said = [nodes.elsewhere]
+    inside = places.region("mediastinum", centre_lps_mm[None, :])
+    if inside is not None and inside[0]:
+        said.append(nodes.mediastinum)
+    for keys, limit, value in (
+        (("aorta", "inferior_vena_cava", "iliac_artery", "iliac_vein"), nodes.near_aorta_mm, nodes.near_aorta),
+        (("hip", "sacrum"), nodes.near_hip_mm, nodes.near_hip),
+        (("clavicle", "scapula", "humerus"), nodes.near_shoulder_mm, nodes.near_shoulder),
+    ):
+        distances = [nearby[code] for code in places.codes(*keys) if code in nearby]
+        if distances and min(distances) <= limit:
+            said.append(value)
+    return max(said)
+
+
+def _rank(organ: Organ) -> int:
+    return _PRIORITY.index(organ) if organ in _PRIORITY else len(_PRIORITY) + list(Organ).index(organ)
+
+
+def _normal(weights: dict[Organ, float]) -> Probabilities:
+    total = sum(weights.values())
+    ranked = sorted(weights.items(), key=lambda item: (-round(item[1], 9), _rank(item[0])))
+    return tuple((organ, weight / total) for organ, weight in ranked if weight > 0)

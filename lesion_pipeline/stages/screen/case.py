@@ -1,0 +1,165 @@
+"""What the rules may ask: one finding (Case) and the study round it (Scene)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from lesion_pipeline.domain.anatomy import Anatomy, Organ, StructureKind, VertebraInstance
+from lesion_pipeline.domain.errors import FrameMismatchError
+from lesion_pipeline.domain.lesion import Finding, Measures, Site
+from lesion_pipeline.domain.study import Study
+from lesion_pipeline.imaging.places import Landmark, Places
+from lesion_pipeline.imaging.reference_regions import References, measure_references
+from lesion_pipeline.imaging.shares import Shares, around, shares
+from lesion_pipeline.stages.screen.options import Options
+
+Points = npt.NDArray[np.float64]
+
+
+class Scene:
+    """The study, its anatomy in the PET's frame, and normal uptake; shared by all cases."""
+
+    def __init__(self, study: Study, anatomy: Anatomy, options: Options) -> None:
+        self.study = study
+        self.anatomy = anatomy
+        self.options = options
+        self._places: dict[str, Places] = {}
+
+    def places(self, frame: str) -> Places:
+        if frame not in self._places:
+            self._places[frame] = Places(self.anatomy, self.study.frames, frame)
+        return self._places[frame]
+
+    @cached_property
+    def references(self) -> References:
+        pet = self.study.pet
+        if pet is None:
+            return References(None, None, None, {}, ("no PET",))
+        return measure_references(pet, self.places(pet.grid.frame), self.options.references)
+
+    @property
+    def landmarks(self) -> dict[str, Landmark]:
+        """Structures by key in the PET's frame, empty without a PET."""
+        return self.places(self.study.pet.grid.frame).landmarks() if self.study.pet is not None else {}
+
+    def hounsfield(self, points: Points, frame: str) -> npt.NDArray[np.float32] | None:
+        """HU at LPS points (n, 3) of ``frame``, nearest voxel; None unless the CT reaches all of them."""
+        ct = self.study.ct
+        if ct is None:
+            return None
+        try:
+            moved = self.study.frames.between(frame, ct.grid.frame).apply(points)
+        except FrameMismatchError:
+            return None
+        if not ct.grid.contains(moved).all():
+            return None
+        at = np.clip(np.rint(ct.grid.index(moved)).astype(np.int64), 0, np.array(ct.grid.shape) - 1)
+        return np.asarray(ct.values[tuple(at.T)], dtype=np.float32)
+
+    def nearest_vertebra(self, case: Case) -> VertebraInstance | None:
+        """The vertebra whose centre lies nearest in height to a case; None without named vertebrae."""
+        pet = self.study.pet
+        if not self.anatomy.vertebrae or pet is None:
+            return None
+        ct_frame = self.study.ct.grid.frame if self.study.ct is not None else case.frame
+        try:
+            link = self.study.frames.between(ct_frame, case.frame)
+        except FrameMismatchError:
+            return None
+        heights = [float(link.apply(np.array(v.centroid_lps_mm))[2]) for v in self.anatomy.vertebrae]
+        return self.anatomy.vertebrae[int(np.argmin(np.abs(np.array(heights) - case.centre[2])))]
+
+
+@dataclass(eq=False)
+class Case:
+    """One finding and what is measured of it for the rules."""
+
+    finding: Finding
+    scene: Scene
+    siblings: Sequence[Case] = field(default=())
+
+    @property
+    def site(self) -> Site:
+        return self.finding.located.site
+
+    @property
+    def measures(self) -> Measures:
+        return self.finding.located.candidate.measures
+
+    @property
+    def frame(self) -> str:
+        return self.finding.located.candidate.grid.frame
+
+    @property
+    def suv_max(self) -> float:
+        return self.measures.suv_max or 0.0
+
+    @cached_property
+    def points(self) -> Points:
+        return self.finding.located.candidate.points_lps_mm
+
+    @cached_property
+    def weights(self) -> npt.NDArray[np.float64]:
+        pet, candidate = self.scene.study.pet, self.finding.located.candidate
+        if pet is None or not candidate.grid.same_as(pet.grid):
+            return np.ones(len(candidate.voxels))
+        return np.asarray(np.maximum(pet.values[tuple(candidate.voxels.T)], 1e-6), dtype=np.float64)
+
+    @cached_property
+    def centre(self) -> Points:
+        return np.asarray(np.average(self.points, axis=0, weights=self.weights))
+
+    @cached_property
+    def places(self) -> Places:
+        return self.scene.places(self.frame)
+
+    @cached_property
+    def shares(self) -> Shares:
+        return shares(self.finding.located.candidate.voxels, self.weights, self.finding.located.candidate.grid, self.places, 2)
+
+    @cached_property
+    def nearby(self) -> dict[int, float]:
+        """{code: mm} of the structures within the preset's reach."""
+        return around(self.centre, self.places, self.scene.options.reach_mm)
+
+    def share(self, *keys: str) -> float:
+        """Share of the uptake in the structures of these keys, a margin of one voxel included."""
+        return float(sum(self.shares.near[code] for code in self.places.codes(*keys)))
+
+    def share_of_bone(self) -> float:
+        codes = self.places.codes_of_kind(StructureKind.BONE, StructureKind.VERTEBRA)
+        return float(sum(self.shares.near[code] for code in codes))
+
+    def distance(self, *keys: str) -> float | None:
+        """mm from the centre to the nearest of these structures; None beyond the preset's reach."""
+        found = [self.nearby[code] for code in self.places.codes(*keys) if code in self.nearby]
+        return min(found) if found else None
+
+    def probability_of(self, organ: Organ) -> float:
+        return dict(self.site.organ_probabilities).get(organ, 0.0)
+
+    @cached_property
+    def axes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Standard deviations (mm) along the principal axes, longest first, and the axes as rows; voxel size included."""
+        spacing = np.array(self.finding.located.candidate.grid.spacing_mm)
+        spread = np.cov(self.points.T, aweights=self.weights) if len(self.points) > 1 else np.zeros((3, 3))
+        values, vectors = np.linalg.eigh(spread + np.diag(np.full(3, float((spacing**2).mean()) / 12.0)))
+        order = np.argsort(values)[::-1]
+        return np.sqrt(values[order]), vectors[:, order].T
+
+    @property
+    def elongation(self) -> float:
+        """Longest over middle principal axis."""
+        lengths, _ = self.axes
+        return float(lengths[0] / lengths[1])
+
+    @property
+    def along_body(self) -> float:
+        """|cosine| between the longest axis and head-foot."""
+        _, vectors = self.axes
+        return float(abs(vectors[0][2]))

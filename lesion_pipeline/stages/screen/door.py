@@ -1,0 +1,106 @@
+"""The stage's door: every rule of the preset is asked of every finding, and the answers become one decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import log
+
+from lesion_pipeline.domain.anatomy import Anatomy
+from lesion_pipeline.domain.lesion import Decision, Finding, LesionClass, Reason, Screened
+from lesion_pipeline.domain.study import Study
+from lesion_pipeline.stages.screen import limits, organs, spine
+from lesion_pipeline.stages.screen.case import Case, Scene
+from lesion_pipeline.stages.screen.combine import base_log_odds, probability
+from lesion_pipeline.stages.screen.options import Options, RuleName
+from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
+
+STAGE = "screen"
+
+Rule = Callable[[Case], Outcome]
+RULES: Mapping[RuleName, Rule] = {
+    "ORGAN": organs.ordinary_uptake,
+    "SPILL": organs.spill,
+    "SMALL": limits.small,
+    "OWN": limits.own_lesion,
+    "R4": spine.spinal_cord,
+    "R10": organs.ureter,
+    "R11": organs.bowel,
+    "R13": limits.outline,
+    "R20": limits.sub_resolution,
+}
+
+
+def run(findings: Sequence[Finding], study: Study, anatomy: Anatomy, options: Options) -> tuple[Screened, ...]:
+    """Decide over every finding, in the given order. Excluded ones are kept with their reasons."""
+    scene = Scene(study, anatomy, options)
+    cases = [Case(finding, scene) for finding in findings]
+    for case in cases:
+        case.siblings = cases
+    return tuple(_decide(case, options) for case in cases)
+
+
+def _decide(case: Case, options: Options) -> Screened:
+    fired, unasked = _ask(case, options)
+    base = base_log_odds(case, options.logistic)
+    p = probability(base, fired, options.logistic)
+    reasons = [_measured(case, base), *(Reason(f.code, f.text, log(f.odds) if f.odds != 1.0 else None) for f in fired)]
+    if unasked:
+        missing = "; ".join(f"{n.code.split('_')[0]} ({n.why})" for n in unasked)
+        reasons.append(Reason("NOT_ASKED", f"rules that could not be asked: {missing}"))
+    known = bool(case.site.organ_probabilities)
+    if not known:
+        p = min(p, options.decide.unknown_place_ceiling)
+        why = {
+            "NO_ANATOMY": "without an anatomy nothing is known of the place, so ordinary uptake cannot be told from a lesion",
+            "ANATOMY_NOT_LINKED": "nothing links the anatomy to the PET, so the place is not known",
+            "OUTSIDE_ANATOMY": "the place lies beyond the anatomy, so it is not known",
+        }
+        code = next((d for d in case.site.doubts if d in why), "NO_ANATOMY")
+        reasons.append(Reason(f"PLACE_UNKNOWN_{code}", why[code]))
+    if any(f.excluded for f in fired):
+        p = min(p, options.logistic.lowest)
+    decision = _decision(p, fired, known, options)
+    return Screened(case.finding, decision, p, _lesion_class(fired, decision), tuple(reasons))
+
+
+def _ask(case: Case, options: Options) -> tuple[list[Fired], list[NotAsked]]:
+    fired: list[Fired] = []
+    unasked: list[NotAsked] = []
+    for name in options.rules:
+        answer = RULES[name](case)
+        if isinstance(answer, Fired):
+            fired.append(answer)
+        elif isinstance(answer, NotAsked):
+            unasked.append(answer)
+    return fired, unasked
+
+
+def _decision(p: float, fired: Sequence[Fired], known: bool, options: Options) -> Decision:
+    if any(f.excluded for f in fired) or p < options.decide.excluded_below:
+        return Decision.EXCLUDED
+    if p >= options.decide.counted_from and known:
+        return Decision.COUNTED
+    return Decision.UNCERTAIN
+
+
+def _lesion_class(fired: Sequence[Fired], decision: Decision) -> LesionClass:
+    if decision is not Decision.EXCLUDED:
+        return LesionClass.METASTASIS
+    named = [f for f in fired if f.klass is not None]
+    if named:
+        return min(named, key=lambda f: f.odds).klass or LesionClass.PHYSIOLOGIC
+    return LesionClass.PHYSIOLOGIC if any(f.excluded for f in fired) else LesionClass.BENIGN
+
+
+def _measured(case: Case, base: float) -> Reason:
+    """What is seen, before any rule, in words."""
+    measures = case.measures
+    parts = [f"{measures.volume_ml:.2f} ml"]
+    if measures.suv_max is not None:
+        parts.insert(0, f"SUVmax {measures.suv_max:.1f}")
+    if measures.suv_peak is not None and measures.background:
+        parts.append(f"SUVpeak {measures.suv_peak / measures.background:.1f} times its surroundings")
+    own = case.finding.located.candidate.probability
+    if own is not None:
+        parts.append(f"the detector's own probability {own:.2f}")
+    return Reason("UPTAKE", ", ".join(parts), base)
