@@ -22,6 +22,8 @@ Codes = npt.NDArray[np.int16]
 _SOLID = frozenset({StructureKind.ORGAN, StructureKind.VERTEBRA, StructureKind.BONE})
 #: Structures that say "inside the patient" and nothing about where.
 _WHOLE = frozenset({"body"})
+#: Regions with a wall of their own: a point inside one is in no organ.
+_VESSELS = ("aorta", "inferior_vena_cava", "superior_vena_cava", "iliac_artery", "iliac_vein", "pulmonary_vein", "portal_vein")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ class Places:
         for value, structure in label_map.names.items():
             if structure.key in _WHOLE:
                 continue
-            kind = "solid" if structure.kind in _SOLID else "tissue" if structure.kind is StructureKind.TISSUE else "region"
+            solid = structure.kind in _SOLID or structure.key.startswith(_VESSELS)
+            kind = "solid" if solid else "tissue" if structure.kind is StructureKind.TISSUE else "region"
             tables[kind][value] = self._code(structure)
         return _Layer(label_map, transform, tables["solid"], tables["tissue"], tables["region"])
 
@@ -178,13 +181,11 @@ class Places:
                     yield structure, chosen[:: max(1, len(chosen) // limit)]
 
     def samples(self, volume: Volume, limit: int) -> Iterator[tuple[Structure, npt.NDArray[np.float32]]]:
-        """For each solid structure: values of ``volume`` (in ``frame``) at about ``limit`` of its map's voxels at most.
+        """For each structure: values of ``volume`` (in ``frame``) at about ``limit`` of its map's voxels at most.
 
         The map is thinned evenly, so the answer is the same on every machine. Structures outside the volume are left out.
         """
         for structure, points in self._thinned(limit):
-            if structure.kind not in _SOLID:
-                continue
             at = np.rint(volume.grid.index(points)).astype(np.int64)
             inside = np.all((at >= 0) & (at < np.array(volume.grid.shape)), axis=1)
             if inside.any():
