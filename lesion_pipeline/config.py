@@ -32,8 +32,7 @@ class _Strict(BaseModel):
 class Engines(_Strict):
     """Plug-in names. Where two anatomy segmenters speak of one place, the earlier one wins."""
 
-    vertebra_segmenters: tuple[str, ...]
-    organ_segmenters: tuple[str, ...]
+    segmenters: tuple[str, ...]
     detectors: tuple[str, ...] = Field(min_length=1)
     registrars: tuple[str, ...] = ()
 

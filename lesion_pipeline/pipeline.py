@@ -31,17 +31,19 @@ class Plugins:
 def load_plugins(config: Config) -> Plugins:
     """Every plug-in the preset names, with its own table as options. Raises PluginError or ConfigError."""
     engines, tables = config.settings.engines, config.settings.plugins
+    names: list[tuple[str, str, str]] = []
 
-    def loaded(group: str, names: Sequence[str]) -> tuple[Any, ...]:
-        return tuple(registry.load(group, name, tables.get(name.replace("-", "_"), {})) for name in names)
+    def loaded(group: str, name: str) -> Any:
+        plugin = registry.load(group, name, tables.get(name.replace("-", "_"), {}))
+        names.append((group.rpartition(".")[2], plugin.name, plugin.version))
+        return plugin
 
-    vertebrae = loaded(registry.VERTEBRA_SEGMENTERS, engines.vertebra_segmenters)
-    organs = loaded(registry.ORGAN_SEGMENTERS, engines.organ_segmenters)
-    detectors = loaded(registry.DETECTORS, engines.detectors)
-    registrars = loaded(registry.REGISTRARS, engines.registrars)
-    groups = zip(registry.PROTOCOLS, (vertebrae, organs, detectors, registrars), strict=True)
-    names = tuple((group.rpartition(".")[2], p.name, p.version) for group, plugins in groups for p in plugins)
-    return Plugins((*vertebrae, *organs), detectors, registrars, names)
+    return Plugins(
+        segmenters=tuple(loaded(registry.segmenter_group(name), name) for name in engines.segmenters),
+        detectors=tuple(loaded(registry.DETECTORS, name) for name in engines.detectors),
+        registrars=tuple(loaded(registry.REGISTRARS, name) for name in engines.registrars),
+        names=tuple(names),
+    )
 
 
 def read(source: Path, config: Config, recorder: Recorder) -> Assembly:
@@ -62,7 +64,7 @@ def run(source: Path, config: Config, plugins: Plugins, recorder: Recorder, clin
     findings = do("match", match.run, located, study, anatomy, settings.match)
     screened = do("screen", screen.run, findings, study, anatomy, settings.screen)
     counts = do("tally", tally.run, screened, study, anatomy, config.rules)
-    caveats = _distinct((*study.caveats, *anatomy.caveats, *detect.caveats(study, anatomy, settings.detect)))
+    caveats = _distinct((*study.caveats, *anatomy.caveats, *detect.caveats(study, plugins.detectors, settings.detect)))
     answer = do("verdict", verdict.run, counts, study, config.criteria, caveats, clinical)
     return Result(
         study=study,

@@ -55,6 +55,11 @@ def offers() -> Iterator[Offer]:
             yield Offer(group, entry.name, entry.value, dist.name if dist else "?", dist.version if dist else "?")
 
 
+def segmenter_group(name: str) -> str:
+    """The group a segmenter is registered in; that of the organ segmenters for an unknown name, whose loading then fails."""
+    return VERTEBRA_SEGMENTERS if name in _entries(VERTEBRA_SEGMENTERS) else ORGAN_SEGMENTERS
+
+
 def load(group: str, name: str, options: Mapping[str, object]) -> Any:
     """Build a plug-in: the entry point is a factory that takes its table of the preset.
 

@@ -41,14 +41,8 @@ def _writable(out: Path) -> None:
 def _plugin_files(tables: dict[str, Any], preset: str, anatomy: list[Path] | None, lesions: Path | None) -> None:
     """--anatomy and --lesions are plug-ins with a path; they go before, or instead of, what the preset names."""
     if anatomy:
-        engines = config.load(preset).settings.engines.organ_segmenters
         put(tables, "plugins.anatomy_from_file.paths", [str(path) for path in anatomy])
-        put(
-            tables,
-            "engines.vertebra_segmenters",
-            ["anatomy-from-file", *config.load(preset).settings.engines.vertebra_segmenters],
-        )
-        put(tables, "engines.organ_segmenters", list(engines))
+        put(tables, "engines.segmenters", ["anatomy-from-file", *config.load(preset).settings.engines.segmenters])
     if lesions:
         put(tables, "plugins.lesions_from_file.path", str(lesions))
         put(tables, "engines.detectors", ["lesions-from-file"])

@@ -34,14 +34,13 @@ _KEY = re.compile(r"[a-z][a-z0-9]*(_[a-zA-Z0-9]+)*")
 
 
 class Options(BaseModel):
-    """segmenters: names in order of precedence. when_unavailable: what to do where one lacks its weights or its programme.
+    """when_unavailable: what to do where a segmenter lacks its weights or its programme.
 
     same_vertebra_mm: two segmenters speak of one vertebra when their centres lie within this distance.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    segmenters: tuple[str, ...]
     when_unavailable: Literal["refuse", "go_on"]
     same_vertebra_mm: float
 
@@ -92,7 +91,7 @@ def _ask(study: Study, segmenter: AnatomySegmenter, options: Options, caveats: l
         raise PluginFailedError(
             "PLUGIN_FAILED",
             f"the segmenter {segmenter.name} {segmenter.version} failed with {type(defect).__name__}",
-            advice="Leave it out of delineate.segmenters in the preset, or report it to its authors.",
+            advice="Leave it out of engines.segmenters in the preset, or report it to its authors.",
         ) from defect
 
 
