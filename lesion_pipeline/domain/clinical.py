@@ -10,7 +10,8 @@ class ClinicalItem:
     """One answer.
 
     criterion: id in the criteria file. answer: ``meets``, ``does_not_meet`` or ``unknown``, said of the condition as written
-    (an exclusion criterion that ``meets`` excludes). comment: free text without anything that identifies. by: role of who answered (``radiologist``), never a name.
+    (an exclusion criterion that ``meets`` excludes). comment: free text without anything that identifies. by: role of who
+    answered (``radiologist``), never a name.
     """
 
     criterion: str

@@ -145,6 +145,7 @@ class CriterionAnswer:
     variants: tuple[tuple[str, float, CriterionStatus], ...] = ()
     human_questions: tuple[str, ...] = ()
     source: str = "imaging"  # imaging, header, clinical_table, lesion_table, human
+    default_status: CriterionStatus | None = None  # by the probability under the default reading alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from lesion_pipeline.domain.caveat import Caveat
 from lesion_pipeline.domain.clinical import ClinicalFacts
 from lesion_pipeline.domain.errors import ConfigError
 from lesion_pipeline.domain.study import Study
-from lesion_pipeline.domain.verdict import CriterionAnswer, CriterionStatus, Tally, Verdict
+from lesion_pipeline.domain.verdict import CriterionAnswer, Tally, Verdict
 from lesion_pipeline.io.settings_file import nearest
 from lesion_pipeline.stages.verdict import counts, other_items, vetoes
 from lesion_pipeline.stages.verdict.criteria import AgeItem, CountItem, Criteria, Item, SpineImagingItem, load_criteria
@@ -42,13 +42,12 @@ def run(
         return other_items.clinical_question(item, study, caveats, clinical)
 
     answers = tuple(one(item) for item in criteria.items)
-    open_status = (CriterionStatus.NOT_ASSESSABLE, CriterionStatus.INDETERMINATE)
     return Verdict(
         criteria_name=criteria.name,
         headline=criteria.headline,
         answers=answers,
         vetoes=tuple((reason.code, reason.text) for reason in (*found, *of_organs)),
-        open_questions=tuple((a.id, question) for a in answers if a.status in open_status for question in a.human_questions),
+        open_questions=tuple((a.id, question) for a in answers for question in a.human_questions),
         clinical=clinical,
         criteria=criteria.model_dump(mode="json", exclude_none=True),
     )

@@ -59,6 +59,7 @@ def answer(
         variants=tuple((r.name, r.probability, status_of([r.probability], decision)) for r in readings[1:]),
         human_questions=item.questions,
         source=source,
+        default_status=status_of([chances[0]], decision),
     )
 
 

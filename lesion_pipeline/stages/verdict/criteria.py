@@ -105,8 +105,8 @@ class Decision(_Criteria):
 
 class Criteria(_Criteria):
     """One trial's criteria. headline: id of the item that a summary shows. vetoes: caveat code -> why no count can be answered
-    with it; a code that ends in ``*`` stands for every code that begins so. organ_vetoes: the same for doubts about the organs of
-    lesions outside bone; they forbid an answer only where it hangs on those organs.
+    with it; a code that ends in ``*`` stands for every code that begins so. organ_vetoes: the same for doubts about the organs
+    of lesions outside bone; they forbid an answer only where it hangs on those organs.
     """
 
     name: str
