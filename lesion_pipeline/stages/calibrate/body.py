@@ -82,13 +82,12 @@ def _weight(stored: float | None, options: Options, notes: Notes) -> float | Non
 def _height(stored: float | None, options: Options, notes: Notes) -> float | None:
     if stored is None or stored == 0:
         return None
-    height = stored
-    if stored > options.size_cm_above:
-        height = stored / 100.0
-        notes.add("SIZE_CM", f"the height in the header ({stored:g}) was read as centimetres: {height:g} m")
+    height = stored / 100.0 if stored > options.size_cm_above else stored
     if not options.size_m_low <= height <= options.size_m_high:
         notes.add("SIZE_IMPLAUSIBLE", f"the height in the header ({stored:g}) is not that of a person and was not used")
         return None
+    if height != stored:
+        notes.add("SIZE_CM", f"the height in the header ({stored:g}) was read as centimetres: {height:g} m")
     return height
 
 
