@@ -128,6 +128,7 @@ _TEXT = {
     "photometric": 0x00280004,
     "units": 0x00541001,
     "attenuation_method": 0x00541101,
+    "attenuation_corrected": 0x00189759,
     "reconstruction": 0x00541103,
     "contrast_agent": 0x00180010,
     "acquisition_time": 0x00080032,

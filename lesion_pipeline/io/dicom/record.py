@@ -56,7 +56,7 @@ class FrameRecord:
     frame_type: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FileRecord:
     """Header facts of one DICOM file.
 
@@ -109,6 +109,7 @@ class FileRecord:
     units: str = ""
     corrected_image: tuple[str, ...] = ()
     attenuation_method: str = ""
+    attenuation_corrected: str = ""
     series_type: tuple[str, ...] = ()
     reconstruction: str = ""
     number_of_slices: int | None = None
