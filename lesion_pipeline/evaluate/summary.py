@@ -322,8 +322,13 @@ def _answers(c: Comparison, key: str) -> list[tuple[str, str]]:
 
 
 def _criterion_cases(c: Comparison, key: str) -> list[tuple[float, bool]]:
+    """Probability and outcome; the outcome is the reference's answer by the default rules, where it gives one."""
     reference, run = c.reference.criteria.get(key), c.run.criteria.get(key) if c.run is not None else None
-    if reference is None or run is None or run.probability is None or reference.status not in ("meets", "does_not_meet"):
+    if reference is None or run is None or run.probability is None:
+        return []
+    if reference.probability is not None:
+        return [(run.probability, reference.probability >= 0.5)]
+    if reference.status not in ("meets", "does_not_meet"):
         return []
     return [(run.probability, reference.status == "meets")]
 
