@@ -73,6 +73,12 @@ class CountableLesion:
         """The most probable organ."""
         return max(self.organs, key=lambda item: item[1])[0] if self.organs else None
 
+    @property
+    def named(self) -> str:
+        """``L6 (T11, 0.97)``: how a sentence names it."""
+        where = "/".join(self.vertebrae) or (self.structure or self.organ or "place unknown").replace("_", " ")
+        return f"{self.id} ({where}, {self.probability:.2f})"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tally:

@@ -225,5 +225,6 @@ def _rules(document: Doc) -> Iterator[str]:
     provenance = document["provenance"]
     yield (
         f"Counted by {counting['name']} version {counting['version']} ({counting['title']}); criteria {criteria['name']}"
-        f" version {criteria['version']}. Every rule and number is in the count JSON. {provenance['software']} {provenance['version']}."
+        f" version {criteria['version']}. Every rule and number is in the count JSON."
+        f" {provenance['software']} {provenance['version']}."
     )

@@ -174,10 +174,10 @@ def _notes(lesions: Sequence[CountableLesion], rules: CountingRules, default: Ta
     for lesion in lesions:
         code = readings.left_out(lesion, rules)
         if code is not None:
-            left.setdefault(code, []).append(lesion.id)
+            left.setdefault(code, []).append(lesion.named)
     counted = [lesion for lesion in lesions if readings.left_out(lesion, rules) is None]
-    for code, ids in left.items():
-        yield code, f"{_LEFT_OUT[code]}: {', '.join(ids)}"
+    for code, names in left.items():
+        yield code, f"{_LEFT_OUT[code]}: {', '.join(names)}"
     questions = (
         ("SPINAL_UNKNOWN", "it is not known whether they lie in the spine", [x for x in counted if x.spinal is None]),
         ("ORGANS_UNKNOWN", "their organ is not known", [x for x in counted if not x.organs and not x.spinal]),
@@ -188,7 +188,7 @@ def _notes(lesions: Sequence[CountableLesion], rules: CountingRules, default: Ta
     )
     for code, sentence, found in questions:
         if found:
-            yield code, f"{sentence}: {', '.join(x.id for x in found)}"
+            yield code, f"{sentence}: {', '.join(x.named for x in found)}"
     if not default.exact:
         yield "SAMPLED", f"the distribution was sampled with {rules.numerics.draws} seeded draws"
 

@@ -28,6 +28,7 @@ def run(
     caveats: of every stage so far. Raises ConfigError (CAP_BELOW_LIMIT, NO_NUMERICS, UNKNOWN_ITEM).
     """
     _check_items(criteria, clinical)
+    clinical = clinical.for_study(study.key if study else "") if clinical else None
     found = vetoes.found(tally, study, caveats, criteria.vetoes)
     of_organs = vetoes.found(tally, study, caveats, criteria.organ_vetoes)
     source = "imaging" if study is not None else "lesion_table"

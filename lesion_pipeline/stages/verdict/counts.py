@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from lesion_pipeline.domain.errors import ConfigError
 from lesion_pipeline.domain.sampling import Sampler
-from lesion_pipeline.domain.verdict import Count, CountableLesion, CriterionAnswer, CriterionReason, CriterionStatus, Tally
+from lesion_pipeline.domain.verdict import Count, CriterionAnswer, CriterionReason, CriterionStatus, Tally
 from lesion_pipeline.stages.verdict.chance import Reading, certainly_exceeds, organ_ends, readings_of, status_of
 from lesion_pipeline.stages.verdict.criteria import CountItem, Decision
 from lesion_pipeline.stages.verdict.flips import flip_set
@@ -128,10 +128,5 @@ def _uncertain(tally: Tally, decision: Decision) -> Iterator[CriterionReason]:
     counted = {unit.id for unit in tally.units}
     doubtful = [x for x in tally.countable if x.id in counted and decision.p_fails < x.probability < decision.p_meets]
     if doubtful:
-        said = ", ".join(_named(x) for x in sorted(doubtful, key=lambda x: (-x.probability, x.id)))
+        said = ", ".join(x.named for x in sorted(doubtful, key=lambda x: (-x.probability, x.id)))
         yield CriterionReason("UNCERTAIN_LESIONS", f"may or may not be metastases: {said}")
-
-
-def _named(lesion: CountableLesion) -> str:
-    where = "/".join(lesion.vertebrae) or (lesion.structure or lesion.organ or "place unknown").replace("_", " ")
-    return f"{lesion.id} ({where}, {lesion.probability:.2f})"

@@ -88,7 +88,9 @@ def _shown(lesion: CountableLesion, study: Study | None) -> bool:
 
 
 def _why_open(spinal: Sequence[CountableLesion], study: Study | None) -> CriterionReason:
-    if study is None or not study.mr:
+    if study is None:
+        return CriterionReason("NOT_IN_TABLE", "the lesion table names no spinal lesion that enhanced imaging shows or refutes")
+    if not study.mr:
         return CriterionReason("NO_MR", "there is no MR, and the CT of a PET-CT without contrast does not qualify")
     if not any(facts.contrast for facts, _ in study.mr):
         positive = [x.id for x in spinal if x.evidence and x.evidence.mri == "positive"]
