@@ -1,0 +1,203 @@
+"""One model that cuts the spine into vertebrae and names them at once.
+
+A semi-Markov chain over s: states are levels in the order of a body plan (model.Chain), a state lasts one segment, from disc to
+disc. Sums run over every cut, every body scale and every plan; the posterior is drawn from exactly by backward sampling.
+Positions are mm along s; index 0 of every array here is the first visible millimetre.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lesion_pipeline.domain.anatomy import VertebralLevel as Level
+from lesion_pipeline.plugins.builtin_spine import model
+from lesion_pipeline.plugins.builtin_spine.model import Chain
+
+Array = npt.NDArray[np.float64]
+
+#: Stand-ins for what lies beyond the vertebrae.
+SACRUM = "S"
+HEAD = "HEAD"
+State = Level | str
+
+LOWEST = -1e30
+SAMPLES = 300
+LONGEST_MM = 62
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """All log likelihood ratios, already tempered.
+
+    segment: level -> (D, S + 1): segment of length d + 1 ending (cranially) at boundary s. boundary: level -> (S + 1,): the
+    cranial end of that level lies at s. sacrum, head: (S + 1,) cumulative over mm. S: number of visible millimetres.
+    """
+
+    segment: dict[Level, Array]
+    boundary: dict[State, Array]
+    sacrum: Array
+    head: Array
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """state lasts from start to stop (mm); cut: the field of view ends inside it."""
+
+    state: State
+    start: int
+    stop: int
+    cut_below: bool = False
+    cut_above: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posterior:
+    """samples: drawn readings of the spine, each (plan name, scale, pieces). log_evidence: of everything, for comparison."""
+
+    samples: tuple[tuple[str, float, tuple[Piece, ...]], ...]
+    log_evidence: float
+
+
+def _logsumexp(values: Array, axis: int) -> Array:
+    top = np.max(values, axis=axis, keepdims=True)
+    return np.asarray(np.squeeze(top, axis) + np.log(np.sum(np.exp(values - top), axis=axis)))
+
+
+def _lagged(alpha: Array, depth: int) -> Array:
+    """(depth, S + 1): alpha[s - (d + 1)], LOWEST before the start."""
+    padded = np.concatenate([np.full(depth, LOWEST), alpha])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, depth + 1)  # row s: alpha[s - depth .. s]
+    return np.asarray(windows[:, depth - 1 :: -1].T)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """Forward pass of one plan at one scale. ends[n]: (S + 1,) log weight of state n ending at s; total: log weight of all."""
+
+    chain: Chain
+    scale: float
+    states: tuple[State, ...]
+    ends: list[Array]
+    finishes: Array
+    total: float
+
+
+def _cut_start(level: Level, scale: float, evidence: Evidence) -> Array:
+    """(S + 1,) log weight of a first segment that begins below the field of view and ends at s."""
+    out = np.full(evidence.size + 1, LOWEST)
+    segment = evidence.segment[level]
+    reach = min(segment.shape[0], evidence.size)
+    d = np.arange(1, reach + 1)
+    out[d] = model.log_cut_length(level, scale, d.astype(np.float64)) + segment[d - 1, d]
+    return out
+
+
+def _forward(chain: Chain, scale: float, evidence: Evidence, first: float) -> _Run:
+    size = evidence.size
+    states: tuple[State, ...] = (SACRUM, *chain.levels, HEAD)
+    durations = np.arange(1, LONGEST_MM + 1, dtype=np.float64)
+    ends: list[Array] = [evidence.sacrum + first - np.log(model.SPACE_MM) + evidence.boundary[SACRUM]]
+    ends[0][0] = first - np.log(model.SPACE_MM)  # the sacrum begins just below the field of view
+    finishes = np.full(len(states), LOWEST)
+    finishes[0] = evidence.sacrum[size] + first - np.log(model.SPACE_MM)
+    for number, level in enumerate(chain.levels, start=1):
+        segment = evidence.segment[level]
+        inside = _lagged(ends[-1], segment.shape[0]) + model.log_length(level, scale, durations)[:, None] + segment
+        alpha = np.logaddexp(_logsumexp(inside, 0), _cut_start(level, scale, evidence) + first) + evidence.boundary[level]
+        finishes[number] = _finish(level, scale, evidence, ends[-1], first)
+        ends.append(np.maximum(alpha, LOWEST))
+    head = ends[-1] - evidence.head
+    finishes[-1] = float(_logsumexp(head, 0)) + evidence.head[size] - np.log(model.SPACE_MM)
+    total = float(_logsumexp(finishes, 0))
+    return _Run(chain, scale, states, ends, finishes, total)
+
+
+def _finish_weights(level: Level, scale: float, evidence: Evidence, before: Array, first: float) -> Array:
+    """(D + 1,) log weights of the last segment: starting at size - d for d = 1..D, and (last entry) cut at both ends."""
+    segment = evidence.segment[level]
+    reach = min(segment.shape[0], evidence.size)
+    d = np.arange(1, reach + 1)
+    lengths = model.log_cut_length(level, scale, d.astype(np.float64))
+    weights = before[evidence.size - d] + lengths + segment[d - 1, evidence.size]
+    both = LOWEST
+    if evidence.size <= segment.shape[0]:
+        cut = float(model.log_cut_length(level, scale, np.array([float(evidence.size)]))[0])
+        both = cut + first + float(segment[evidence.size - 1, evidence.size])
+    return np.append(weights, both)
+
+
+def _finish(level: Level, scale: float, evidence: Evidence, before: Array, first: float) -> float:
+    return float(_logsumexp(_finish_weights(level, scale, evidence, before, first), 0))
+
+
+def infer(evidence: Evidence, priors: dict[str, float] | None = None, seed: int = 20230) -> Posterior:
+    """Exact posterior samples over body plan, scale, cuts and names. ``priors``: plan name -> weight (model.CHAINS if None)."""
+    weights = {chain.name: chain.prior for chain in model.CHAINS} if priors is None else priors
+    runs: list[_Run] = []
+    scale_prior = np.exp(-0.5 * ((model.SCALES - 1.0) / model.SCALE_SD) ** 2)
+    scale_prior /= scale_prior.sum()
+    for chain in model.CHAINS:
+        if weights.get(chain.name, 0.0) <= 0.0:
+            continue
+        first = -float(np.log(len(chain.levels) + 2))
+        for scale, weight in zip(model.SCALES, scale_prior, strict=True):
+            run = _forward(chain, float(scale), evidence, first + float(np.log(weight * weights[chain.name])))
+            runs.append(run)
+    totals = np.array([run.total for run in runs])
+    evidence_total = float(_logsumexp(totals, 0))
+    random = np.random.default_rng(seed)
+    share = np.exp(totals - evidence_total)
+    picks = random.choice(len(runs), size=SAMPLES, p=share / share.sum())
+    samples = tuple((runs[p].chain.name, runs[p].scale, _backward(runs[p], evidence, random)) for p in np.sort(picks))
+    return Posterior(samples, evidence_total)
+
+
+def _draw(random: np.random.Generator, weights: Array) -> int:
+    p = np.exp(weights - weights.max())
+    return int(np.searchsorted(np.cumsum(p), random.random() * p.sum()))
+
+
+def _backward(run: _Run, evidence: Evidence, random: np.random.Generator) -> tuple[Piece, ...]:
+    """One reading drawn from the posterior of a run, pieces from caudal to cranial."""
+    size = evidence.size
+    number = _draw(random, run.finishes)
+    pieces: list[Piece] = []
+    state = run.states[number]
+    first = run.finishes[0] - evidence.sacrum[size] + np.log(model.SPACE_MM)
+    if number == 0:
+        return (Piece(SACRUM, 0, size, True, True),)
+    if isinstance(state, str):
+        stop = _draw(random, run.ends[number - 1] - evidence.head)
+        pieces.append(Piece(HEAD, stop, size, False, True))
+    else:
+        weights = _finish_weights(state, run.scale, evidence, run.ends[number - 1], float(first))
+        length = _draw(random, weights) + 1
+        if length == len(weights):
+            return (Piece(state, 0, size, True, True),)
+        stop = size - length
+        pieces.append(Piece(state, stop, size, False, True))
+    number -= 1
+    while number > 0:
+        level = run.chain.levels[number - 1]
+        segment = evidence.segment[level]
+        reach = min(segment.shape[0], stop)
+        d = np.arange(1, reach + 1)
+        weights = run.ends[number - 1][stop - d] + segment[d - 1, stop]
+        weights = weights + model.log_length(level, run.scale, d.astype(np.float64))
+        begun = LOWEST
+        if stop <= segment.shape[0]:
+            cut = model.log_cut_length(level, run.scale, np.array([float(stop)]))
+            begun = float(cut[0]) + float(segment[stop - 1, stop]) + float(first)
+        choice = _draw(random, np.append(weights, begun))
+        if choice == reach:
+            pieces.append(Piece(level, 0, stop, True, False))
+            return tuple(pieces[::-1])
+        pieces.append(Piece(level, stop - int(d[choice]), stop))
+        stop -= int(d[choice])
+        number -= 1
+    pieces.append(Piece(SACRUM, 0, stop, True, False))
+    return tuple(pieces[::-1])
