@@ -7,7 +7,8 @@ scanner's frames are often near one another, and where the volumes do not meet, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,8 @@ class RigidRegistration:
         method = self._method()
         method.SetInitialTransform(start, inPlace=False)
         try:
-            found = method.Execute(sitk.Cast(fixed_image, sitk.sitkFloat32), sitk.Cast(moving_image, sitk.sitkFloat32))
+            with _one_thread():
+                found = method.Execute(fixed_image, moving_image)
         except RuntimeError as error:
             raise PluginFailedError("REGISTRATION_FAILED", "the two images share too little for a registration") from error
         link = RigidTransform(fixed.grid.frame, moving.grid.frame, _matrix(found)).inverse()
@@ -83,7 +85,6 @@ class RigidRegistration:
         method.SetShrinkFactorsPerLevel(list(options.levels))
         method.SetSmoothingSigmasPerLevel([float(level) * options.working_mm / 2.0 for level in options.levels])
         method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(True)
-        method.SetNumberOfThreads(1)  # the order of sums, and with it the last digit, must not depend on threads
         return method
 
     def _judge(self, link: RigidTransform, start: np.ndarray[Any, Any], fixed: Grid, moving: Grid) -> None:
@@ -101,6 +102,17 @@ class RigidRegistration:
         shared = float(np.mean(fixed.contains(link.apply(points))))
         if shared < self.options.overlap_low:
             raise PluginFailedError("REGISTRATION_FAILED", f"only {100.0 * shared:.0f} % of the MR lies inside the other image")
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The order of sums, and with it the last digit, must not depend on threads; ITK has one setting for the whole process."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def factory(options: Mapping[str, object]) -> RigidRegistration:
