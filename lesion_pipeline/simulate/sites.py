@@ -1,0 +1,104 @@
+"""Places in a body where lesions can lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from lesion_pipeline.simulate.anatomy.body import Body
+from lesion_pipeline.simulate.anatomy.solids import Coordinates, Field, Tube, Vector
+from lesion_pipeline.simulate.anatomy.spine import Vertebra
+
+#: Centres of lymph node stations in body coordinates.
+STATIONS: Mapping[str, Callable[[Body], Vector]] = {
+    "mediastinal_right": lambda b: b.frame.point(-22, -44, "T4"),
+    "mediastinal_left": lambda b: b.frame.point(22, -46, "T5", 8),
+    "subcarinal": lambda b: b.frame.point(-2, -36, "T6", 2),
+    "hilar_right": lambda b: b.frame.point(-40, -46, "T6", -4),
+    "hilar_left": lambda b: b.frame.point(40, -40, "T6", -4),
+    "supraclavicular_left": lambda b: b.frame.point(40, -40, "T1"),
+    "axillary_left": lambda b: b.frame.shoulder + np.array([-14.0, -28, -52]),
+    "axillary_right": lambda b: (b.frame.shoulder + np.array([-14.0, -28, -52])) * np.array([-1, 1, 1]),
+    "coeliac": lambda b: b.frame.point(-8, -46, "L1", 8),
+    "paraaortic_left": lambda b: b.frame.point(32, -22, "L3", 6),
+    "paracaval_right": lambda b: b.frame.point(-34, -24, "L3", -4),
+    "iliac_left": lambda b: b.frame.point(64, -50, "L5", -84),
+    "iliac_right": lambda b: b.frame.point(-64, -50, "L5", -84),
+    "presacral": lambda b: np.array([0.0, 20, -66]) * b.frame.g,
+    "inguinal_left": lambda b: np.array([84 * b.frame.g, -72 * b.frame.g, -150 * b.frame.s]),
+}
+
+
+def host_distance(body: Body, key: str) -> Callable[[Coordinates], Field]:
+    """Distance to the union of all solids that carry a structure's key. Raises KeyError when the body has none."""
+    solids = [p.solid for p in body.parts if p.layers[0].key == key]
+    if not solids:
+        raise KeyError(key)
+
+    def distance(at: Coordinates) -> Field:
+        out = solids[0].distance(at)
+        for solid in solids[1:]:
+            out = np.minimum(out, solid.distance(at))
+        return out
+
+    return distance
+
+
+def vertebra_point(v: Vertebra, where: str, diameter: float, rng: np.random.Generator) -> Vector:
+    """A point of a vertebra: ``body``, ``pedicle_left``/``_right``, ``arch``, ``spinous``, ``endplate``, ``facet``."""
+    side = 1 if where.endswith("left") else -1 if where.endswith("right") else int(rng.choice([-1, 1]))
+    if where == "body":
+        room = np.maximum(np.array([v.width, v.depth, v.height]) / 2 - diameter / 2 - 1, 0)
+        return v.at(*(rng.uniform(-1, 1, 3) * room))
+    if where.startswith("pedicle"):
+        return np.asarray(v.pedicle(side) + v.axes @ np.array([side * 1.0, -3.0, 0.0]))
+    if where == "spinous":
+        return v.at(
+            0, v.depth / 2 + v.canal[1] + 6 + v.spinous[0] * 0.4, -0.3 * v.spinous[0] * np.sin(np.radians(v.spinous[1]))
+        )
+    if where == "endplate":
+        return v.at(side * v.width * 0.22, -v.depth * 0.2, -v.height / 2)
+    if where.startswith("facet"):
+        return v.at(side * (v.canal[0] / 2 + 5), v.depth / 2 + v.canal[1] + 1, -0.5 * v.segment)
+    return v.at(side * v.canal[0] * 0.4, v.depth / 2 + v.canal[1] + 1, -1)
+
+
+def _at(points: Vector) -> Coordinates:
+    p = np.asarray(points, dtype=np.float32).reshape(-1, 1, 1, 3)
+    return p[..., 0], p[..., 1], p[..., 2]
+
+
+def place_in(
+    body: Body,
+    key: str,
+    diameter: float,
+    rng: np.random.Generator,
+    *,
+    taken: Sequence[tuple[Vector, float]],
+    height: float | None = None,
+) -> tuple[Vector, Vector | None]:
+    """A random point inside a structure with room for a ball, and the structure's direction there (tubes only).
+
+    height (body z): look only within 12 mm of it. In thin structures the deepest of many random points is taken. Raises
+    ValueError when all of it is taken.
+    """
+    solids = [p.solid for p in body.parts if p.layers[0].key == key]
+    if not solids:
+        raise KeyError(key)
+    if len(solids) == 1 and isinstance(solids[0], Tube):
+        points = solids[0].points
+        n = int(rng.integers(int(len(points) * 0.25), int(len(points) * 0.85)))
+        return points[n], points[min(n + 1, len(points) - 1)] - points[n - 1]
+    low, high = np.min([s.low for s in solids], axis=0), np.max([s.high for s in solids], axis=0)
+    points = rng.uniform(low, high, (4000, 3))
+    if height is not None:
+        points[:, 2] = height + rng.uniform(-12, 12, len(points))
+    depth = -host_distance(body, key)(_at(points)).reshape(-1)
+    roomy = depth > diameter / 2 + 3
+    if roomy.sum() < 5:
+        roomy = depth >= np.sort(depth)[-12]
+    for n in rng.permutation(np.flatnonzero(roomy)):
+        if all(np.linalg.norm(points[n] - centre) > (diameter + other) / 2 + 14 for centre, other in taken):
+            return points[n], None
+    raise ValueError(f"no room for another lesion in {key}")
