@@ -35,8 +35,9 @@ EXPLICIT_BE = "1.2.840.10008.1.2.2"
 NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, DEFLATED, EXPLICIT_BE})
 
 _LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
-_SHORT_VRS = b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US"
-_VRS = _LONG_VRS | frozenset(_SHORT_VRS.split())
+_SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
+_VRS = _LONG_VRS | _SHORT_VRS
+_GROUP_OF_PIXELS = 0x7FE00000
 
 
 class DicomFaultError(Exception):
@@ -258,10 +259,44 @@ def read_header(data: Buffer) -> RawHeader:
     return header
 
 
+def _plain_run(header: RawHeader, pos: int, end: int) -> int:
+    """Take ordinary elements (ascending tags, known VR, length within the file) as fast as Python can.
+
+    Stops before the first element that needs a careful look: most headers are one run up to the pixel data.
+    """
+    data, elements = header.data, header.elements
+    unpack, long_length = header.encoding.header.unpack_from, header.encoding.long.unpack_from
+    last, last_start = next(reversed(elements), 0), end - 12
+    if header.encoding.explicit:
+        while pos < last_start:
+            group, number, vr, length = unpack(data, pos)
+            start = pos + 8
+            if vr not in _SHORT_VRS:
+                if vr not in _LONG_VRS:
+                    break
+                length = long_length(data, start)[0]
+                start += 4
+            tag, after = group << 16 | number, start + length
+            if after > end or tag <= last or tag >= _GROUP_OF_PIXELS:
+                break
+            elements[tag] = (vr, start, after)
+            last, pos = tag, after
+    else:
+        while pos < last_start:
+            group, number, length = unpack(data, pos)
+            start = pos + 8
+            tag, after = group << 16 | number, start + length
+            if after > end or tag <= last or tag >= _GROUP_OF_PIXELS:
+                break
+            elements[tag] = (b"", start, after)
+            last, pos = tag, after
+    return pos
+
+
 def _read_data_set(header: RawHeader, pos: int) -> None:
     walker = Walker(header.data, header.encoding)
     end = len(header.data)
-    while pos < end:
+    while (pos := _plain_run(header, pos, end)) < end:
         if end - pos < 8 and not any(header.data[pos:end]):
             return  # zero padding at the end of the file
         tag, vr, start, length = walker.next(pos, end)

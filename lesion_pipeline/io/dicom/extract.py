@@ -8,6 +8,7 @@ import re
 import struct
 import unicodedata
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from lesion_pipeline.io.dicom.elements import NATIVE, DicomFaultError, Element, RawHeader, Walker
@@ -21,6 +22,7 @@ _KEPT = " ._+-^(),:/%*&[]#~"
 _PATIENT = (0x00100020, 0x00100030, 0x00100040, 0x00100010)
 
 
+@lru_cache(maxsize=4096)  # the slices of a series repeat most of their values
 def text(raw: bytes | None) -> str:
     """Any text value; never fails. UTF-8 where it is valid, Latin-1 else; padding stripped."""
     if not raw:
@@ -38,6 +40,7 @@ def texts(raw: bytes | None) -> list[str]:
     return [part.strip(" \0") for part in value.split("\\")] if value else []
 
 
+@lru_cache(maxsize=4096)
 def number(raw: bytes | None) -> float | None:
     """A DS value: None when absent or empty, NaN when it is not a finite number."""
     value = text(raw).split("\\")[0].strip()
@@ -65,6 +68,7 @@ def whole(raw: bytes | None) -> int | None:
     return None if value is None or not math.isfinite(value) or value != int(value) else int(value)
 
 
+@lru_cache(maxsize=1024)
 def clean(value: str) -> str:
     """A text that may be shown anywhere: printable, no markup, no formula, at most 64 characters."""
     kept = "".join(c if c.isalnum() or c in _KEPT else " " for c in unicodedata.normalize("NFC", value))
@@ -72,6 +76,7 @@ def clean(value: str) -> str:
     return kept[:64].lstrip("=+-@ ")
 
 
+@lru_cache(maxsize=1024)
 def _hash(value: str) -> str:
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()[:16] if value else ""
 
@@ -186,22 +191,30 @@ def _table(out: dict[str, Any], table: Mapping[str, int], read: Callable[[bytes 
                 out[name] = value
 
 
-def _patient(reader: Reader) -> list[str]:
+@lru_cache(maxsize=256)
+def _patient(id_raw: bytes | None, birth: bytes | None, sex: bytes | None, name: bytes | None) -> list[str]:
     """Hashes of (normalised id, id as stored, birth date, sex, normalised name)."""
-    stored, birth, sex, name = (text(reader.raw(tag)) for tag in _PATIENT)
-    id_raw = (reader.raw(0x00100020) or b"").decode("latin-1")
-    letters = " ".join(sorted(re.findall(r"\w+", name.split("=")[0].casefold())))
-    return [_hash(stored.strip().casefold()), _hash(id_raw), _hash(birth), _hash(sex.upper()), _hash(letters)]
+    letters = " ".join(sorted(re.findall(r"\w+", text(name).split("=")[0].casefold())))
+    as_stored = (id_raw or b"").decode("latin-1")
+    return [
+        _hash(text(id_raw).strip().casefold()),
+        _hash(as_stored),
+        _hash(text(birth)),
+        _hash(text(sex).upper()),
+        _hash(letters),
+    ]
+
+
+@lru_cache(maxsize=1024)
+def _unsafe_text(raw: bytes | None) -> bool:
+    value = text(raw)
+    return len(value) > 324 or "../" in value or "..\\" in value or any(ord(c) < 32 and c != "\x1b" for c in value)
 
 
 def _unsafe(reader: Reader) -> bool:
     """Is there a text that must never reach a path, a terminal or a page as it stands?"""
-    for tag in (0x00100010, 0x00100020, 0x0008103E, 0x00081030):
-        raw = reader.raw(tag)
-        if raw:
-            value = text(raw)
-            if len(value) > 324 or "../" in value or "..\\" in value or any(ord(c) < 32 and c != "\x1b" for c in value):
-                return True
+    if any(_unsafe_text(reader.raw(tag)) for tag in (0x00100010, 0x00100020, 0x0008103E, 0x00081030)):
+        return True
     uids = (text(reader.raw(tag)) for tag in (0x00080018, 0x0020000D, 0x0020000E, 0x00200052))
     return any(uid and not _UID.match(uid) for uid in uids)
 
@@ -281,7 +294,7 @@ def _fill(out: dict[str, Any], header: RawHeader) -> None:
     out["protocol"] = clean(text(reader.raw(0x00181030)))
     out["kernel"] = clean(" ".join(texts(reader.raw(0x00181210))))
     out["signed"] = reader.us(0x00280103) == 1
-    out["patient"] = _patient(reader)
+    out["patient"] = _patient(*(reader.raw(tag) for tag in _PATIENT))
     out["unsafe_text"] = _unsafe(reader)
     out["has_pixels"] = header.pixels is not None
     out["encapsulated"] = header.encapsulated

@@ -152,8 +152,15 @@ def masked(values: Stored, stored_bits: int, *, keep_clip: bool) -> tuple[Stored
 
 
 def modality_values(values: Stored, slope: float, intercept: float, out: npt.NDArray[np.float32]) -> None:
-    """slope * stored + intercept into ``out`` (rows, columns), computed in double precision."""
-    if slope == 1.0 and float(intercept).is_integer() and values.dtype.itemsize <= 2 and abs(intercept) < 1 << 20:
-        np.add(values, np.float32(intercept), out=out, casting="unsafe")  # exact: all terms are whole and below 2**24
+    """slope * stored + intercept into ``out`` (rows, columns), rounded once.
+
+    The slope is taken in single precision, as dcm2niix takes it (6e-8 of the value), so that both give the same voxels.
+    """
+    single = np.float32(slope)
+    small = values.dtype.itemsize <= 2  # whole numbers below 2**24: exact in single precision
+    if small and single == 1.0 and float(intercept).is_integer() and abs(intercept) < 1 << 20:
+        np.add(values, np.float32(intercept), out=out, casting="unsafe")
+    elif small and intercept == 0.0:
+        np.multiply(values, single, out=out, casting="unsafe")
     else:
-        out[...] = values * np.float64(slope) + np.float64(intercept)
+        out[...] = values * np.float64(single) + np.float64(intercept)

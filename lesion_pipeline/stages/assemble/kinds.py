@@ -54,7 +54,10 @@ def object_kind(file: FileRecord) -> str:
 
 
 def attenuation_corrected(file: FileRecord) -> tuple[bool, str]:
-    """Is a PET attenuation-corrected, and the witness. Real NAC series carry ATTN in CorrectedImage, so every witness must agree."""
+    """Is a PET attenuation-corrected, and the witness.
+
+    Real NAC series carry ATTN in CorrectedImage, so no witness may contradict it.
+    """
     method = file.attenuation_method.strip().upper()
     if _NAC_WORDS.search(file.description):
         return False, "its description says that it is not"

@@ -27,7 +27,7 @@ from lesion_pipeline.stages.assemble.choose import (
     grid_of,
     refused,
 )
-from lesion_pipeline.stages.assemble.kinds import Candidate, classify, modality_of, object_kind
+from lesion_pipeline.stages.assemble.kinds import NAC, Candidate, classify, modality_of, object_kind
 from lesion_pipeline.stages.assemble.options import Options
 from lesion_pipeline.stages.assemble.patients import check_patients
 from lesion_pipeline.stages.assemble.volumes import read_facts, read_volume
@@ -96,7 +96,7 @@ def _read(candidates: Sequence[Candidate], choice: Choice, reader: DicomReader) 
                 candidate.code, candidate.words = error.code, error.message
         if candidate.role is SeriesRole.PET and candidate.stack.affine is not None:
             facts = _facts(reader, candidate, needed=candidate is choice.pet)
-        if candidate.code:
+        if candidate.code and not (candidate.code == NAC and choice.pet is not None):  # a NAC beside the AC is usual
             text = f"a {candidate.stack.modality} series cannot be used: {candidate.words}"
             choice.caveats.append(Caveat(candidate.code, STAGE, text, candidate.key))
         made.append(_series(candidate, volume, facts, caveats))
