@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,20 @@ class Scene:
             return None
         at = np.clip(np.rint(ct.grid.index(moved)).astype(np.int64), 0, np.array(ct.grid.shape) - 1)
         return np.asarray(ct.values[tuple(at.T)], dtype=np.float32)
+
+    @cached_property
+    def midline_x(self) -> float | None:
+        """LPS x (mm) of the patient's midline in the PET's frame, from the vertebrae; None without them."""
+        centres = [m.centre[0] for key, m in self.landmarks.items() if key.startswith("vertebra_")]
+        return float(np.median(centres)) if centres else None
+
+    def volume_ml(self, key: str) -> float:
+        """Volume of a structure in its own map, 0 if there is none."""
+        found = self.anatomy.find(key)
+        if found is None:
+            return 0.0
+        label_map, value = found
+        return float(np.count_nonzero(label_map.values == value)) * label_map.grid.voxel_ml
 
     def nearest_vertebra(self, case: Case) -> VertebraInstance | None:
         """The vertebra whose centre lies nearest in height to a case; None without named vertebrae."""
@@ -130,6 +145,31 @@ class Case:
     def share(self, *keys: str) -> float:
         """Share of the uptake in the structures of these keys, a margin of one voxel included."""
         return float(sum(self.shares.near[code] for code in self.places.codes(*keys)))
+
+    def share_of(self, key: str) -> float:
+        """Share of the uptake in exactly this structure."""
+        code = self.places.code(key)
+        return float(self.shares.near[code]) if code is not None else 0.0
+
+    @cached_property
+    def hounsfield(self) -> npt.NDArray[np.float32] | None:
+        """HU of the CT at eight points in every voxel; None unless the CT reaches all of them."""
+        grid = self.finding.located.candidate.grid
+        steps = np.array(list(product((-0.25, 0.25), repeat=3)))
+        index = (self.finding.located.candidate.voxels[:, None, :] + steps[None, :, :]).reshape(-1, 3)
+        return self.scene.hounsfield(grid.world(index), self.frame)
+
+    def skin_depth(self, reach_mm: float) -> float | None:
+        """Distance (mm) from the centre to the outside of the patient along eight axial directions, at most ``reach_mm``."""
+        turns = np.arange(8) * np.pi / 4
+        rays = np.stack([np.cos(turns), np.sin(turns), np.zeros(8)], axis=1)
+        for depth in np.arange(0.0, reach_mm, 2.0):
+            inside = self.places.body(self.centre + depth * rays)
+            if inside is None:
+                return None
+            if not inside.all():
+                return float(depth)
+        return reach_mm
 
     def share_of_bone(self) -> float:
         codes = self.places.codes_of_kind(StructureKind.BONE, StructureKind.VERTEBRA)

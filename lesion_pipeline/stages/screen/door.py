@@ -8,9 +8,10 @@ from math import log
 from lesion_pipeline.domain.anatomy import Anatomy
 from lesion_pipeline.domain.lesion import Decision, Finding, LesionClass, Reason, Screened
 from lesion_pipeline.domain.study import Study
-from lesion_pipeline.stages.screen import limits, organs, spine
+from lesion_pipeline.stages.screen import artefact, bone, limits, organs, soft, spine
 from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.combine import base_log_odds, probability
+from lesion_pipeline.stages.screen.corroboration import corroborate
 from lesion_pipeline.stages.screen.options import Options, RuleName
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
@@ -22,10 +23,26 @@ RULES: Mapping[RuleName, Rule] = {
     "SPILL": organs.spill,
     "SMALL": limits.small,
     "OWN": limits.own_lesion,
+    "EDGE": artefact.field_edge,
+    "RENAL": organs.renal_bed,
+    "R1": soft.brown_fat,
+    "R2": soft.muscle,
+    "R3": bone.marrow_activation,
     "R4": spine.spinal_cord,
+    "R5": spine.degeneration,
+    "R6": spine.fracture,
+    "R7": bone.unspecific_bone,
+    "R8": bone.rib_focus,
+    "R9": soft.ganglion,
     "R10": organs.ureter,
     "R11": organs.bowel,
+    "R12": artefact.injection,
     "R13": limits.outline,
+    "R14": artefact.respiration,
+    "R15": artefact.metal,
+    "R16": spine.haemangioma,
+    "R18": soft.hilar_nodes,
+    "R19": bone.whole_bone,
     "R20": limits.sub_resolution,
 }
 
@@ -41,6 +58,7 @@ def run(findings: Sequence[Finding], study: Study, anatomy: Anatomy, options: Op
 
 def _decide(case: Case, options: Options) -> Screened:
     fired, unasked = _ask(case, options)
+    fired.extend(corroborate(case, options.corroboration))
     base = base_log_odds(case, options.logistic)
     p = probability(base, fired, options.logistic)
     reasons = [_measured(case, base), *(Reason(f.code, f.text, log(f.odds) if f.odds != 1.0 else None) for f in fired)]

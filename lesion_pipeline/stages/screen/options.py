@@ -1,29 +1,19 @@
-"""[screen]: the numbers of every rule, the logistic that joins them and the decision. None has a default."""
+"""[screen]: the logistic that joins the rules, the decision, and every rule's numbers. None has a default."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lesion_pipeline.imaging.reference_regions import ReferenceRules
+from lesion_pipeline.stages.screen import rule_tables as rules_of
+from lesion_pipeline.stages.screen.rule_tables import Table
 
 RuleName = Literal[
-    "ORGAN", "SPILL", "SMALL", "OWN",
+    "ORGAN", "SPILL", "SMALL", "OWN", "EDGE", "RENAL",
     "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19", "R20",
 ]  # fmt: skip
-
-
-class Table(BaseModel):
-    """A table of the preset: no unknown keys, no change after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Odds(Table):
-    """A rule whose only number is what it does to the odds of a metastasis."""
-
-    odds: float = Field(gt=0, le=1)
 
 
 class Logistic(Table):
@@ -56,6 +46,16 @@ class Decide(Table):
     unknown_place_ceiling: float = Field(gt=0, le=1)
 
 
+class Corroboration(Table):
+    """What CT and MR do to a probability (specification 5.4): odds of a correlate and of none, floor and ceilings."""
+
+    ct_positive_odds: float = Field(gt=0)
+    ct_none_odds: float = Field(gt=0)
+    mri_positive_odds: float = Field(gt=0)
+    confirmed_floor: float = Field(gt=0, lt=1)
+    discordant_ceiling: float = Field(gt=0, lt=1)
+
+
 class OrganMask(Table):
     """One organ's ordinary uptake. even: a focus above median + mad_factor * MAD stands out and is judged like any other."""
 
@@ -74,58 +74,6 @@ class Masks(Table):
     organs: dict[str, OrganMask]
 
 
-class Cord(Table):
-    """R4"""
-
-    canal_share: float
-    below_suv: float
-    elongation: float
-    levels: tuple[str, ...]
-    odds: float
-
-
-class Ureter(Table):
-    """R10. psoas_mm: distance of the ureter from the spine's midline. max_bone_share: a focus in bone is no ureter."""
-
-    tube_mm: float
-    psoas_mm: float
-    elongation: float
-    short_ml: float
-    max_bone_share: float
-    odds: float
-
-
-class Bowel(Table):
-    """R11. focal_ratio: a focus this many times the segment's median keeps ``focal_floor``.
-
-    unmapped_odds: for a focus of the abdominal cavity when no map names the bowel.
-    """
-
-    keys: tuple[str, ...]
-    share: float
-    focal_ratio: float
-    focal_floor: float
-    odds: float
-    unmapped_odds: float
-
-
-class Outline(Table):
-    """R13"""
-
-    erosion_mm: float
-
-
-class SubResolution(Table):
-    """R20 and the shrinking of small lesions (4.2)."""
-
-    millilitres: float
-    voxels: int
-    ceiling: float
-    small_millilitres: float
-    small_contrast: float
-    small_shrink: float
-
-
 class Coverage(Table):
     """What the PET must reach to be called whole: from the skull base to ``thigh_mm`` below the top of the femur."""
 
@@ -140,11 +88,28 @@ class Options(Table):
     urinary_excretion: bool
     logistic: Logistic
     decide: Decide
+    corroboration: Corroboration
     masks: Masks
-    cord: Cord
-    ureter: Ureter
-    bowel: Bowel
-    outline: Outline
-    sub_resolution: SubResolution
+    brown_fat: rules_of.BrownFat
+    muscle: rules_of.Muscle
+    marrow: rules_of.MarrowActivation
+    cord: rules_of.Cord
+    degeneration: rules_of.Degeneration
+    fracture: rules_of.Fracture
+    unspecific_bone: rules_of.UnspecificBone
+    rib: rules_of.RibFocus
+    ganglia: rules_of.Ganglia
+    ureter: rules_of.Ureter
+    renal_bed: rules_of.RenalBed
+    bowel: rules_of.Bowel
+    injection: rules_of.Injection
+    outline: rules_of.Outline
+    respiration: rules_of.Respiration
+    metal: rules_of.Metal
+    haemangioma: rules_of.Haemangioma
+    hilar: rules_of.Hilar
+    whole_bone: rules_of.WholeBone
+    field_edge: rules_of.FieldEdge
+    sub_resolution: rules_of.SubResolution
     coverage: Coverage
     references: ReferenceRules

@@ -101,6 +101,27 @@ def ureter(case: Case) -> Outcome:
     return None
 
 
+def renal_bed(case: Case) -> Outcome:
+    """R10: beside the spine where kidneys and renal pelves lie, outside a drawn kidney: the map of a kidney is never exact."""
+    options = case.scene.options
+    if not options.urinary_excretion:
+        return None
+    rule = options.renal_bed
+    vertebra = case.scene.nearest_vertebra(case)
+    if vertebra is None or vertebra.level is None:
+        return NotAsked("R10_RENAL_BED", "the level is not known")
+    mark = case.scene.landmarks.get(f"vertebra_{vertebra.level.name}")
+    if mark is None or vertebra.level.name not in rule.levels or case.share_of_bone() > rule.max_bone_share:
+        return None
+    aside, behind = abs(case.centre[0] - mark.centre[0]), case.centre[1] - mark.centre[1]
+    if not rule.nearest_mm <= aside <= rule.farthest_mm or not -rule.front_mm <= behind <= rule.back_mm:
+        return None
+    if case.site.organ is Organ.LIVER and case.site.organ_probabilities[0][1] >= 0.9:
+        return None
+    text = f"renal bed: {aside:.0f} mm beside the spine at {vertebra.level.name}, where kidney and renal pelvis lie"
+    return Fired("R10_RENAL_BED", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+
+
 def _to_polyline(point: Points, line: Points) -> float:
     """Distance (mm) from a point (3,) to a polyline (n, 3)."""
     best = np.inf

@@ -1,0 +1,90 @@
+"""Rules about bone anywhere: activated marrow, unspecific PSMA-1007 uptake, rib foci, whole-bone disease."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lesion_pipeline.domain.anatomy import Organ, StructureKind
+from lesion_pipeline.domain.lesion import LesionClass
+from lesion_pipeline.domain.pet import Tracer
+from lesion_pipeline.stages.screen.case import Case
+from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
+
+_CORRELATE = ("lytic", "sclerotic", "mixed")
+
+
+def marrow_activation(case: Case) -> Outcome:
+    """R3: the whole marrow is brighter than the liver; a lesion must then stand out of the patient's own marrow."""
+    rule = case.scene.options.marrow
+    if case.probability_of(Organ.BONE) < 0.5:
+        return None
+    references = case.scene.references
+    if references.marrow is None or references.liver is None:
+        return NotAsked("R3_MARROW", "no marrow reference" if references.marrow is None else "no liver reference")
+    brighter = float(np.mean([median > references.liver.mean for _, median in references.marrow.vertebrae]))
+    spleen = references.organs.get("spleen")
+    if brighter < rule.share or references.marrow.cv >= rule.max_cv:
+        return None
+    if spleen is not None and spleen.median < references.liver.mean:
+        return None
+    ratio = case.suv_max / max(references.marrow.median, 1e-6)
+    if ratio >= rule.ratio:
+        return None
+    text = (
+        f"activated marrow: {100 * brighter:.0f} % of the vertebrae are brighter than the liver, "
+        f"this place only {ratio:.1f} times the marrow's median"
+    )
+    return Fired("R3_MARROW", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+
+
+def unspecific_bone(case: Case) -> Outcome:
+    """R7: PSMA-1007 uptake in bone, moderate, nothing on CT."""
+    rule = case.scene.options.unspecific_bone
+    if case.scene.study.tracer is not Tracer.PSMA_1007 or case.probability_of(Organ.BONE) < 0.5:
+        return None
+    if case.suv_max >= rule.below_suv or case.finding.evidence.ct in _CORRELATE:
+        return None
+    if case.finding.evidence.ct not in ("none", "negative"):
+        return NotAsked("R7_UNSPECIFIC_BONE", "no CT of the place")
+    text = f"unspecific bone uptake of PSMA-1007: SUVmax {case.suv_max:.1f} below {rule.below_suv:g}, nothing on CT"
+    return Fired("R7_UNSPECIFIC_BONE", text, ceiling=rule.ceiling, klass=LesionClass.BENIGN)
+
+
+def rib_focus(case: Case) -> Outcome:
+    """R8: a single rib with moderate PSMA uptake."""
+    rule = case.scene.options.rib
+    if case.share("rib", "rib_left", "rib_right") < 0.5:
+        return None
+    others = [c for c in case.siblings if c is not case and c.share("rib", "rib_left", "rib_right") >= 0.5]
+    blood = case.scene.references.blood
+    low = case.suv_max < rule.below_suv or (blood is not None and case.suv_max < rule.blood_ratio * blood.mean)
+    if others or not low:
+        return None
+    return Fired("R8_RIB", f"a single rib, SUVmax {case.suv_max:.1f}", odds=rule.odds, klass=LesionClass.BENIGN)
+
+
+def whole_bone(case: Case) -> Outcome:
+    """R19: uptake that fills a whole dense bone, as in Paget's disease or fibrous dysplasia: a person must look."""
+    rule = case.scene.options.whole_bone
+    best = max(
+        case.places.codes_of_kind(StructureKind.BONE, StructureKind.VERTEBRA),
+        key=lambda code: float(case.shares.millilitres[code]),
+        default=None,
+    )
+    if best is None:
+        return None
+    structure = case.places.structures[best]
+    if structure is None or case.shares.inside[best] < 0.5:
+        return None
+    volume = case.scene.volume_ml(structure.key)
+    filled = float(case.shares.millilitres[best]) / volume if volume else 0.0
+    if filled < rule.bone_share:
+        return None
+    hu = case.hounsfield
+    if hu is None:
+        return NotAsked("R19_WHOLE_BONE", "no CT of the place")
+    if float(hu.mean()) < rule.mean_hu_above:
+        return None
+    name = structure.key.replace("_", " ")
+    text = f"fills {100 * min(1.0, filled):.0f} % of the {name}, {hu.mean():.0f} HU on average: Paget or dysplasia?"
+    return Fired("R19_WHOLE_BONE", text, odds=rule.odds, klass=LesionClass.BENIGN)

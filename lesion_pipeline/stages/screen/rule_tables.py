@@ -1,0 +1,212 @@
+"""The numbers of the rules R1..R19 (clinical specification 3.2). None has a default: they stand in the preset."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Table(BaseModel):
+    """A table of the preset: no unknown keys, no change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BrownFat(Table):
+    """R1. fat_share of the voxels from hu_low to hu_high; mirror image within mirror_mm; near_mm: of bones it lives beside."""
+
+    fat_share: float
+    hu_low: float
+    hu_high: float
+    mirror_mm: float
+    near_mm: float
+    max_bone_share: float
+    odds_mirrored: float
+    odds_single: float
+
+
+class Muscle(Table):
+    """R2"""
+
+    keys: tuple[str, ...]
+    share: float
+    elongation: float
+    mirror_mm: float
+    odds: float
+
+
+class MarrowActivation(Table):
+    """R3. share of vertebrae whose median exceeds the liver, variation between them, and what a lesion must then reach."""
+
+    share: float
+    max_cv: float
+    ratio: float
+    odds: float
+
+
+class Cord(Table):
+    """R4"""
+
+    canal_share: float
+    below_suv: float
+    elongation: float
+    levels: tuple[str, ...]
+    odds: float
+
+
+class Degeneration(Table):
+    """R5. endplate_mm: centre to endplate; sclerosis_hu: a tenth of the voxels above it; marrow_ratio: SUVmax below."""
+
+    endplate_mm: float
+    sclerosis_hu: float
+    marrow_ratio: float
+    odds: float
+
+
+class Fracture(Table):
+    """R6. height_loss against the neighbours; flatness: thickness of the band over its width."""
+
+    height_loss: float
+    flatness: float
+    odds: float
+
+
+class UnspecificBone(Table):
+    """R7: PSMA-1007."""
+
+    below_suv: float
+    ceiling: float
+
+
+class RibFocus(Table):
+    """R8"""
+
+    blood_ratio: float
+    below_suv: float
+    odds: float
+
+
+class Ganglia(Table):
+    """R9. levels: where ganglia lie; reach_mm: from the nearest bone of the spine."""
+
+    levels: tuple[str, ...]
+    reach_mm: float
+    below_suv: float
+    elongation: float
+    max_ml: float
+    max_bone_share: float
+    odds: float
+
+
+class Ureter(Table):
+    """R10. psoas_mm: distance of the ureter from the spine's midline. max_bone_share: a focus in bone is no ureter."""
+
+    tube_mm: float
+    psoas_mm: float
+    elongation: float
+    short_ml: float
+    max_bone_share: float
+    odds: float
+
+
+class RenalBed(Table):
+    """R10 for the collecting system where a kidney was drawn badly or not at all: beside the vertebrae of ``levels``."""
+
+    levels: tuple[str, ...]
+    nearest_mm: float
+    farthest_mm: float
+    front_mm: float
+    back_mm: float
+    max_bone_share: float
+    odds: float
+
+
+class Bowel(Table):
+    """R11. focal_ratio: a focus this many times the segment's median keeps ``focal_floor``.
+
+    unmapped_odds: for a focus of the abdominal cavity when no map names the bowel.
+    """
+
+    keys: tuple[str, ...]
+    share: float
+    focal_ratio: float
+    focal_floor: float
+    odds: float
+    unmapped_odds: float
+
+
+class Injection(Table):
+    """R12. arm_keys within arm_mm, no bone, under the skin, hotter than above_suv; node_odds: an axillary node on that side."""
+
+    arm_keys: tuple[str, ...]
+    arm_mm: float
+    skin_mm: float
+    above_suv: float
+    node_mm: float
+    node_odds: float
+
+
+class Outline(Table):
+    """R13"""
+
+    erosion_mm: float
+
+
+class Respiration(Table):
+    """R14. lung_hu: mean HU below which there is no nodule."""
+
+    dome_mm: float
+    lung_hu: float
+    odds: float
+
+
+class Metal(Table):
+    """R15"""
+
+    metal_hu: float
+    contrast_hu: float
+    reach_mm: float
+    odds: float
+
+
+class Haemangioma(Table):
+    """R16. Coarse trabeculae: mean HU below, standard deviation above; faint."""
+
+    mean_hu_below: float
+    sd_hu_above: float
+    below_suv: float
+    odds: float
+
+
+class Hilar(Table):
+    """R18"""
+
+    liver_ratio: float
+    mirror_mm: float
+    odds: float
+
+
+class WholeBone(Table):
+    """R19. bone_share: part of the bone's own volume that the lesion fills; mean_hu_above: thick, coarse bone."""
+
+    bone_share: float
+    mean_hu_above: float
+    odds: float
+
+
+class FieldEdge(Table):
+    """The last slices of the PET are noisy: a small focus within slices of either end."""
+
+    slices: int = Field(ge=0)
+    max_ml: float
+    odds: float
+
+
+class SubResolution(Table):
+    """R20 and the shrinking of small lesions (4.2)."""
+
+    millilitres: float
+    voxels: int
+    ceiling: float
+    small_millilitres: float
+    small_contrast: float
+    small_shrink: float
