@@ -11,12 +11,13 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = ROOT / "sample_data" / "study"
+ANSWER = ROOT / "sample_data" / "truth" / "answer.json"
 OUT = ROOT / "demo_out"
 
 
 def make_study() -> None:
     """Generate the sample study unless it is already there, complete."""
-    if not (STUDY / "truth" / "answer.json").is_file():
+    if not ANSWER.is_file():
         print("Making the sample study (synthetic, deterministic) ...", flush=True)
         subprocess.run([sys.executable, str(ROOT / "scripts" / "make_sample_data.py"), "--out", str(STUDY)], check=True)
 
@@ -42,11 +43,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     make_study()
-    command = [sys.executable, "-m", "lesion_pipeline", "run", str(STUDY / "dicom"), "--out", str(args.out)]
+    command = [sys.executable, "-m", "lesion_pipeline", "run", str(STUDY), "--out", str(args.out)]
     if subprocess.run(command, check=False).returncode:
         return 1
     newest = max(args.out.glob("*/lesioncount.json"), key=lambda path: path.stat().st_mtime)
-    key = json.loads((STUDY / "truth" / "answer.json").read_text(encoding="utf-8"))
+    key = json.loads(ANSWER.read_text(encoding="utf-8"))
     differs = compare(json.loads(newest.read_text(encoding="utf-8")), key)
     for sentence in differs:
         print(f"DIFFERS FROM THE ANSWER KEY: {sentence}")
