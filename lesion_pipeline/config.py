@@ -123,6 +123,16 @@ def _find(name: str, folder: Path, what: str) -> Path:
     raise ConfigError("CONFIG_NOT_FOUND", f"no {what} named {name!r}", advice=hint)
 
 
+def find_rules(name: str) -> Path:
+    """Counting rules by name or path. Raises ConfigError (CONFIG_NOT_FOUND)."""
+    return _find(name, configs_folder() / "counting", "counting rules")
+
+
+def find_criteria(name: str) -> Path:
+    """Criteria by name or path. Raises ConfigError (CONFIG_NOT_FOUND)."""
+    return _find(name, configs_folder() / "criteria", "criteria")
+
+
 def _merge(ground: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(ground)
     for key, value in over.items():
@@ -169,8 +179,7 @@ def load(preset: str = DEFAULT_PRESET, overrides: Mapping[str, Any] | None = Non
     Raises ConfigError: CONFIG_NOT_FOUND, CONFIG_UNREADABLE, CONFIG_NOT_TOML, CONFIG_LOOP, UNKNOWN_KEY, BAD_VALUE.
     """
     settings = _validated(Settings, _merge(_tables(preset), overrides or {}), f"preset {preset!r}")
-    folder = configs_folder()
-    rules = tally.load_rules(_find(settings.tally.rules, folder / "counting", "counting rules"))
-    criteria = verdict.load_criteria(_find(settings.verdict.criteria, folder / "criteria", "criteria"))
+    rules = tally.load_rules(find_rules(settings.tally.rules))
+    criteria = verdict.load_criteria(find_criteria(settings.verdict.criteria))
     canonical = json.dumps(_plain(settings, rules, criteria), sort_keys=True, allow_nan=False)
     return Config(settings, rules, criteria, hashlib.sha256(canonical.encode()).hexdigest())

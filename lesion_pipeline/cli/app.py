@@ -12,7 +12,7 @@ import click
 import typer
 
 from lesion_pipeline import __version__
-from lesion_pipeline.cli import about, console, study
+from lesion_pipeline.cli import about, cohorts, console, study, tables
 from lesion_pipeline.domain.errors import ConfigError, LesionPipelineError, PluginNotFoundError
 
 DONE, REFUSED, USAGE, CRASHED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -28,6 +28,10 @@ app = typer.Typer(
 app.command()(study.run)
 app.command()(study.inspect)
 app.command()(study.convert)
+app.command()(tables.count)
+app.command()(tables.explain)
+app.command()(cohorts.simulate)
+app.command()(cohorts.evaluate)
 app.command()(about.plugins)
 app.command()(about.schema)
 app.command()(about.doctor)

@@ -75,7 +75,7 @@ def write(
     Raises ConfigError (OUTPUT_EXISTS) when something else lies under its name.
     """
     with layout.staged(out, result.study.key, overwrite=overwrite) as folder:
-        layout.count_json(folder).write_text(count_json.dumps(count_json.count_json(result)), encoding="utf-8")
+        layout.count_json(folder).write_text(count_json.dumps(count_json.count_json(result, runs())), encoding="utf-8")
         layout.lesion_table(folder).write_text(table.lesion_tsv(result), encoding="utf-8")
         label_maps.write_label_maps(result, folder)
         overlay.write_overlays(result, folder)
