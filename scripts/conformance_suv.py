@@ -16,14 +16,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 
 from lesion_pipeline.domain.errors import LesionPipelineError
 from lesion_pipeline.domain.pet import PetFacts, SuvCalibration
-from lesion_pipeline.domain.study import Series, SeriesRole
-from lesion_pipeline.domain.volume import Modality
+from lesion_pipeline.domain.study import Assembly, RealWorldMap, Series, SeriesRole
+from lesion_pipeline.domain.volume import Modality, Volume
+from lesion_pipeline.imaging.measures import measure
 from lesion_pipeline.io.pet_facts import read_pet_facts
-from lesion_pipeline.stages import calibrate
+from lesion_pipeline.io.rtstruct import rasterize, read_rtstruct
+from lesion_pipeline.stages import assemble, calibrate
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -154,9 +157,96 @@ def unpacked(name: str, shared: Path = SHARED) -> Path:
     return CACHE / name
 
 
+def calibrated_study(folder: Path) -> Assembly:
+    """A folder through the first two stages, as the default preset says."""
+    table = tomllib.loads((ROOT / "configs" / "fdg-petct.toml").read_text(encoding="utf-8"))
+    found = assemble.run(folder, assemble.Options.model_validate(table["assemble"]))
+    return calibrate.run(found, preset_options())
+
+
+def _chosen(assembly: Assembly) -> tuple[Volume, SuvCalibration]:
+    (series,) = assembly.chosen(SeriesRole.PET)
+    if series.volume is None or series.suv is None:
+        raise AssertionError("the chosen PET has no volume or no calibration")
+    return series.volume, series.suv
+
+
+#: Published figures of every object; DRO_2_3 stores integers too coarse for the second decimal.
+_DRO_SUV, _DRO_TOLERANCE, _DRO_COARSE = (0.20, 1.00, 4.00), 0.005, {"DRO_2_3": 0.025}
+
+
+def dro_fault(folder: Path) -> str | None:
+    """What is wrong about the SUVs inside the region of one digital reference object, None when nothing is."""
+    try:
+        pet, _ = _chosen(calibrated_study(folder / "PT"))
+    except LesionPipelineError as refusal:
+        return f"refused {refusal.code}"
+    (roi,) = read_rtstruct(next((folder / "RS").iterdir()))
+    inside = pet.values[tuple(rasterize(roi, pet.grid).T)]
+    found = (float(inside.min()), float(np.median(inside)), float(inside.max()))
+    allowed = _DRO_COARSE.get(folder.name, _DRO_TOLERANCE)
+    if all(abs(f - true) <= allowed for f, true in zip(found, _DRO_SUV, strict=True)):
+        return None
+    return " ".join(f"{f:.3f}" for f in found)
+
+
+def suv_dro(folder: Path) -> Row:
+    """The digital reference objects, image and all."""
+    objects = sorted(p for p in (folder / "DRO").iterdir() if p.is_dir())
+    faults = {p.name: fault for p in objects if (fault := dro_fault(p))}
+    note = "; ".join(f"{name}: {fault}" for name, fault in faults.items()) or "min 0.20, median 1.00, max 4.00 in each"
+    return ("SUV digital reference objects", len(objects) - len(faults), len(objects), note)
+
+
+#: SUV per Bq/ml that an independent program computed for the ACRIN study, and what we call it. That program writes SUVbsa with
+#: 1000 cm2 to the square metre; DICOM's unit cm2/ml wants 10000.
+_INDEPENDENT = {"bw": (4.2111e-4, 1.0), "lbm_james128": (3.2444e-4, 1.0), "bsa": (1.00711e-5, 0.1), "ibw": (3.98713e-4, 1.0)}
+
+
+def independent_factors(folder: Path) -> list[Row]:
+    """A real study whose factors another program wrote into Real World Value Maps, one set of them wrong."""
+    assembly = calibrated_study(folder)
+    _, suv = _chosen(assembly)
+    ours = {**dict(suv.other_factors), "bw": suv.bw_per_unit or 0.0}
+    off = {name: ours[name] * unit / true - 1.0 for name, (true, unit) in _INDEPENDENT.items()}
+    good = sum(abs(x) <= 1e-3 for x in off.values())
+    note = ", ".join(f"{name} {100.0 * x:+.4f} %" for name, x in off.items())
+    maps = assembly.real_world_maps
+    right = sum(m.verdict.startswith("agrees" if _belongs(m) else "rejected") for m in maps)
+    agreeing = sum(m.verdict.startswith("agrees") for m in maps)
+    said = f"{agreeing} agree, {len(maps) - agreeing} rejected"
+    return [
+        ("SUV factors of an independent program", good, len(off), note),
+        ("Real World Value Maps judged", right, len(maps), said),
+    ]
+
+
+def _belongs(one: RealWorldMap) -> bool:
+    """The wrong object of that study is a thousand times too small, whatever the kind of SUV."""
+    return one.slope > 1e-6
+
+
+def published_suvmax(folder: Path) -> Row:
+    """SUVmax of a published contour: 7.91, found by another program at 7.9107 (mean 2.5552)."""
+    pet, _ = _chosen(calibrated_study(folder))
+    for path in sorted(folder.rglob("mask/*.dcm")):
+        for roi in read_rtstruct(path):
+            if roi.name == "GTV_Mass" and roi.frame == pet.grid.frame:
+                found = measure(pet, rasterize(roi, pet.grid))
+                right = found.suv_max is not None and abs(found.suv_max / 7.91 - 1.0) <= 0.005
+                note = f"SUVmax {found.suv_max:.4f}, mean {found.suv_mean:.4f}, {found.volume_ml:.0f} ml"
+                return ("SUVmax inside a published contour", int(right), 1, note)
+    return ("SUVmax inside a published contour", 0, 1, "no such contour")
+
+
 def rows(shared: Path = SHARED) -> list[Row]:
     """(name, passed, total, note) of every comparison."""
-    return [suv_vectors(shared)]
+    return [
+        suv_vectors(shared),
+        suv_dro(unpacked("suv_dro", shared)),
+        *independent_factors(unpacked("acrin_petct", shared)),
+        published_suvmax(unpacked("sts_001", shared)),
+    ]
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ def run(assembly: Assembly, options: Options, registrars: Sequence[Registrar] = 
     if pet is not None and ct is not None:
         links.extend(_link_ct(pet, ct, options, caveats))
         ct = _overlapping(pet, ct, options, caveats)
+    if any(c.code == "NO_OVERLAP" for c in assembly.caveats):
+        caveats = [c for c in caveats if c.code != "NO_OVERLAP"]  # the choice of the series has said so already
     links.extend(_link_mr((ct, pet), [volume for _, volume in mr], options, registrars, caveats))
     caveats.extend(_absent(pet, ct, mr))
     facts = pet_series.pet if pet_series else None

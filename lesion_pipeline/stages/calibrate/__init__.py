@@ -11,7 +11,7 @@ from lesion_pipeline.domain.caveat import Caveat
 from lesion_pipeline.domain.errors import LesionPipelineError
 from lesion_pipeline.domain.pet import SuvCalibration, SuvStatus
 from lesion_pipeline.domain.study import Assembly, Series, SeriesRole
-from lesion_pipeline.domain.volume import Unit
+from lesion_pipeline.domain.volume import Modality, Unit
 from lesion_pipeline.stages.calibrate import realworld
 from lesion_pipeline.stages.calibrate.factor import calibration_of
 from lesion_pipeline.stages.calibrate.notes import STAGE, Notes
@@ -35,12 +35,16 @@ def run(assembly: Assembly, options: Options) -> Assembly:
 
 def assess(assembly: Assembly, options: Options) -> Assembly:
     """As ``run``, but a refusal becomes status ``refused`` with its code and a caveat of the series; nothing is raised."""
-    series = tuple(_assessed(s, options) if s.pet is not None else s for s in assembly.series)
+    series = tuple(_assessed(s, options) for s in assembly.series)
     maps = realworld.judge(assembly.real_world_maps, series, options)
     return replace(assembly, series=series, real_world_maps=maps, caveats=assembly.caveats + realworld.caveats(maps))
 
 
 def _assessed(series: Series, options: Options) -> Series:
+    if series.pet is None:
+        if series.modality is not Modality.PT or series.refusal is None:
+            return series
+        return replace(series, suv=SuvCalibration(SuvStatus.REFUSED, code=series.refusal, method=series.reason))
     try:
         return calibrated(series, options)
     except LesionPipelineError as refusal:

@@ -27,6 +27,15 @@ from lesion_pipeline.stages.calibrate.notes import Notes
 from lesion_pipeline.stages.calibrate.options import Options
 from lesion_pipeline.stages.calibrate.times import Reference, mean_rate_s, reference_time
 
+_SPOKEN = {
+    "enhanced": "DecayCorrectionDateTime",
+    "siemens": "the manufacturer's decay-correction time (Siemens)",
+    "ge": "the manufacturer's scan time (GE)",
+    "series": "SeriesTime",
+    "frame_reference_time": "the time computed back from FrameReferenceTime",
+    "decay_factor": "the time computed back from DecayFactor",
+    "first_acquisition": "the first AcquisitionTime",
+}
 _SAME_FACTOR = 1e-9  # relative; slices whose factors differ by less share one
 
 
@@ -173,7 +182,7 @@ def _from_activity(facts: PetFacts, body: Body, per_unit: tuple[float, ...], opt
     middle = grown(reference.at)
     return _Factors(
         tuple(f * middle for f in plain),
-        f"dose decayed to the time of {reference.method}",
+        f"dose decayed to {_SPOKEN[reference.method]}",
         low=grown(reference.earliest) / middle,
         high=grown(reference.latest) / middle,
         reference=reference,

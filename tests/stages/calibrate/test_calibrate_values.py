@@ -183,7 +183,38 @@ def conformance() -> ModuleType:
     return module
 
 
+def test_a_rejected_pet_without_facts_says_why_it_has_no_suv() -> None:
+    nac = Series(
+        "PT-3", SeriesRole.REJECTED, "PET NAC", Modality.PT, "", 5, refusal="NOT_ATTENUATION_CORRECTED", reason="no ATTN"
+    )
+    (seen,) = calibrate.assess(assembly(nac), OPTIONS).series
+    assert seen.suv is not None
+    assert (seen.suv.status, seen.suv.code) == (SuvStatus.REFUSED, "NOT_ATTENUATION_CORRECTED")
+
+
 @pytest.mark.realdata
 def test_every_published_header_vector(real_data: Callable[[str], Path]) -> None:
     name, passed, total, note = conformance().suv_vectors(real_data("suv_vectors.json").parent)
     assert (passed, total) == (41, 41), f"{name}: {note}"
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_every_digital_reference_object(real_data: Callable[[str], Path]) -> None:
+    name, passed, total, note = conformance().suv_dro(real_data("suv_dro"))
+    assert (passed, total) == (17, 17), f"{name}: {note}"
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_factors_of_an_independent_program_and_its_wrong_map(real_data: Callable[[str], Path]) -> None:
+    factors, maps = conformance().independent_factors(real_data("acrin_petct"))
+    assert factors[1:3] == (4, 4), factors
+    assert maps[1:3] == (12, 12), maps
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_suvmax_inside_a_published_contour(real_data: Callable[[str], Path]) -> None:
+    name, passed, total, note = conformance().published_suvmax(real_data("sts_001"))
+    assert (passed, total) == (1, 1), f"{name}: {note}"
