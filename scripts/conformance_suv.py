@@ -22,8 +22,9 @@ from pydicom.dataset import Dataset
 from lesion_pipeline.domain.errors import LesionPipelineError
 from lesion_pipeline.domain.pet import PetFacts, SuvCalibration
 from lesion_pipeline.domain.study import Assembly, RealWorldMap, Series, SeriesRole
-from lesion_pipeline.domain.volume import Modality, Volume
+from lesion_pipeline.domain.volume import Modality, Unit, Volume
 from lesion_pipeline.imaging.measures import measure
+from lesion_pipeline.io import nifti
 from lesion_pipeline.io.pet_facts import read_pet_facts
 from lesion_pipeline.io.rtstruct import rasterize, read_rtstruct
 from lesion_pipeline.stages import assemble, calibrate
@@ -239,6 +240,27 @@ def published_suvmax(folder: Path) -> Row:
     return ("SUVmax inside a published contour", 0, 1, "no such contour")
 
 
+def published_masks(folder: Path) -> Row:
+    """Contours of six images against the masks that were published with them, voxel for voxel."""
+    equal, total, note = 0, 0, []
+    for patient in sorted(p for p in folder.iterdir() if p.is_dir()):
+        images = [s.volume for s in calibrated_study(patient).series if s.volume is not None]
+        for image in images:
+            name = {"PT": "PET", "CT": "CT", "MR": "MR_T1"}[image.modality.value]
+            mask = nifti.read_volume(
+                patient / "nifti" / f"{name}_mask.nii.gz", Unit.ARBITRARY, Modality.OTHER, image.grid.frame
+            )
+            true = {tuple(v) for v in np.argwhere(mask.values > 0).tolist()}
+            path = next((patient / name / "mask").glob("*.dcm"))
+            (roi,) = (r for r in read_rtstruct(path) if r.name == f"GTV_Mass_{name}")
+            points = image.grid.world(rasterize(roi, image.grid))
+            ours = {tuple(v) for v in np.rint(mask.grid.index(points)).astype(int).tolist()}
+            total += 1
+            equal += ours == true
+            note.append(f"{len(ours & true)} of {len(true)}")
+    return ("Contours against published masks", equal, total, ", ".join(note))
+
+
 def rows(shared: Path = SHARED) -> list[Row]:
     """(name, passed, total, note) of every comparison."""
     return [
@@ -246,6 +268,7 @@ def rows(shared: Path = SHARED) -> list[Row]:
         suv_dro(unpacked("suv_dro", shared)),
         *independent_factors(unpacked("acrin_petct", shared)),
         published_suvmax(unpacked("sts_001", shared)),
+        published_masks(unpacked("sts_cropped", shared)),
     ]
 
 

@@ -218,3 +218,10 @@ def test_factors_of_an_independent_program_and_its_wrong_map(real_data: Callable
 def test_suvmax_inside_a_published_contour(real_data: Callable[[str], Path]) -> None:
     name, passed, total, note = conformance().published_suvmax(real_data("sts_001"))
     assert (passed, total) == (1, 1), f"{name}: {note}"
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_contours_fill_the_voxels_of_their_published_masks(real_data: Callable[[str], Path]) -> None:
+    name, passed, total, note = conformance().published_masks(real_data("sts_cropped"))
+    assert (passed, total) == (6, 6), f"{name}: {note}"
