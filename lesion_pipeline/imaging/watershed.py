@@ -6,7 +6,7 @@ basins, with the highest saddle on each border, then holds all that a merge need
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import cc3d
@@ -147,3 +147,32 @@ def merge(relief_: Relief, joins: Callable[[Pass], bool]) -> Merging:
         high, low = (one, two) if (one.height, -one.label) >= (two.height, -two.label) else (two, one)
         kept.setdefault((high.label, low.label), Pass(high, low, item.saddle))
     return Merging(group, tuple(kept.values()))
+
+
+def waist(
+    relief_: Relief,
+    smoothed: Image,
+    groups: tuple[Iterable[int], Iterable[int]],
+    level: float,
+    spacing_mm: Iterable[float],
+) -> tuple[float, float]:
+    """How narrow the bridge between two groups of basins is: (contact area / cross-section of the smaller, its volume in mm3).
+
+    Both groups are taken where ``smoothed`` is at least ``level``. The cross-section is that of a sphere of the smaller group's
+    volume: two touching balls give less than 0.5, two halves of one mass about 1. (0, volume) where they do not touch.
+    """
+    above = smoothed >= level
+    sides = [np.isin(relief_.basins, list(group)) & above for group in groups]
+    spacing = np.array(list(spacing_mm))
+    contact = 0.0
+    for axis in range(3):
+        here, there = [slice(None)] * 3, [slice(None)] * 3
+        here[axis], there[axis] = slice(0, -1), slice(1, None)
+        a, b = (side[tuple(here)] for side in sides)
+        c, d = (side[tuple(there)] for side in sides)
+        contact += float(((a & d) | (b & c)).sum()) * float(np.prod(np.delete(spacing, axis)))
+    volume = float(min(side.sum() for side in sides)) * float(np.prod(spacing))
+    if volume == 0:
+        return 0.0, 0.0
+    radius = (3.0 * volume / (4.0 * np.pi)) ** (1.0 / 3.0)
+    return contact / (np.pi * radius**2), volume

@@ -21,7 +21,7 @@ from lesion_pipeline.imaging.reference_regions import References, measure_refere
 from lesion_pipeline.imaging.surroundings import surroundings
 from lesion_pipeline.imaging.watershed import Relief, relief
 from lesion_pipeline.plugins.threshold_detector.options import ThresholdOptions
-from lesion_pipeline.plugins.threshold_detector.split import Part, PeakPlace, split
+from lesion_pipeline.plugins.threshold_detector.split import Limits, Part, PeakPlace, split
 from lesion_pipeline.plugins.threshold_detector.thresholds import Thresholds, thresholds
 
 Image = npt.NDArray[np.float32]
@@ -128,11 +128,16 @@ class ThresholdDetector:
         if not seeds.any():
             return []
         uptake = _Uptake(window, values, mask, codes, seeds)
-        found = relief(self._smoothed(pet, window), mask)
+        smoothed = self._smoothed(pet, window)
+        found = relief(smoothed, mask)
         where = {p.label: patient.place(int(codes[p.index]), float(values[p.index])) for p in found.peaks}
-        drawn = (
-            self._draw(patient, uptake, found, part) for part in split(found, where, self.options.peaks, pet.grid.spacing_mm)
+        parts = split(
+            found,
+            smoothed,
+            where,
+            Limits(self.options.peaks, pet.grid.spacing_mm, patient.limits.lowest, self.options.delineation.fraction),
         )
+        drawn = (self._draw(patient, uptake, found, part) for part in parts)
         return [
             _Lesion(v, part, level, patient.background_limit(int(codes[part.peak.index])), number)
             for v, part, level in filter(None, drawn)

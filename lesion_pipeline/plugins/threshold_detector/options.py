@@ -61,7 +61,11 @@ class Noise(_Table):
 
 
 class Peaks(_Table):
-    """When neighbouring peaks are one lesion (clinical specification 4.3)."""
+    """When neighbouring peaks are one lesion (clinical specification 4.3).
+
+    mass_ml: parts of at least this volume are one uneven mass when their bridge is as wide as they are: P(two) falls from the
+    saddle's at ``waist_split_below`` to 0 at ``waist_merge_above`` (contact area / cross-section of the smaller part).
+    """
 
     fwhm_mm: float = Field(gt=0)
     prominence_suv: float = Field(ge=0)
@@ -70,11 +74,16 @@ class Peaks(_Table):
     split_below: float = Field(gt=0, le=1)
     merge_above: float = Field(gt=0, le=1)
     vertebrae_merge_above: float = Field(gt=0, le=1)
+    mass_ml: float = Field(gt=0)
+    waist_split_below: float = Field(ge=0)
+    waist_merge_above: float = Field(gt=0)
 
     @model_validator(mode="after")
     def _ordered(self) -> Peaks:
         if self.merge_above <= self.split_below:
             raise ValueError("merge_above must exceed split_below")
+        if self.waist_merge_above <= self.waist_split_below:
+            raise ValueError("waist_merge_above must exceed waist_split_below")
         return self
 
 

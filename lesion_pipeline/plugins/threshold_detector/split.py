@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lesion_pipeline.domain.anatomy import Structure, StructureKind
-from lesion_pipeline.imaging.watershed import Pass, Peak, Relief, merge
+from lesion_pipeline.imaging.watershed import Image, Pass, Peak, Relief, merge, waist
 from lesion_pipeline.plugins.threshold_detector.options import Peaks
 
 
@@ -48,6 +48,12 @@ class _Judge:
         limits = self.peaks
         span = limits.merge_above - limits.split_below
         return float(np.clip((limits.merge_above - item.ratio) / span, 0.0, 1.0))
+
+    def narrow(self, width: float) -> float:
+        """1 for two lesions that touch, 0 for two halves of one mass."""
+        limits = self.peaks
+        span = limits.waist_merge_above - limits.waist_split_below
+        return float(np.clip((limits.waist_merge_above - width) / span, 0.0, 1.0))
 
     def noise(self, item: Pass) -> bool:
         """Is the lower peak no peak of its own? Too shallow, or too near with nothing that tells the two places apart."""
@@ -94,40 +100,77 @@ class _Judge:
         return self.probability(item) < 0.5
 
 
-def split(relief: Relief, places: dict[int, PeakPlace], peaks: Peaks, spacing_mm: tuple[float, float, float]) -> list[Part]:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The preset's rules with the patient's and the grid's own numbers.
+
+    floor: SUV below which nothing belongs to a lesion; fraction: of the lower peak, from which a waist is measured.
+    """
+
+    peaks: Peaks
+    spacing_mm: tuple[float, float, float]
+    floor: float
+    fraction: float
+
+
+def split(relief: Relief, smoothed: Image, places: dict[int, PeakPlace], limits: Limits) -> list[Part]:
     """The lesions of one connected uptake, highest peak first.
 
     places: for every peak label, where it lies. What the saddle ratio leaves open is carried as a probability.
     """
-    judge = _Judge(peaks, places, np.array(spacing_mm))
+    peaks = limits.peaks
+    judge = _Judge(peaks, places, np.array(limits.spacing_mm))
     fine = merge(relief, judge.distinct)
     doubts: dict[int, float] = {}
 
+    def carry(item: Pass, probability: float) -> None:
+        doubts[item.high.label] = max(probability, doubts.get(item.low.label, 0.0), doubts.get(item.high.label, 0.0))
+
     def joins(item: Pass) -> bool:
         joined = judge.one_lesion(item)
-        if joined and not (judge.same_organ(item) or judge.noise(item) or judge.two_vertebrae(item)):
-            carried = max(judge.probability(item), doubts.get(item.low.label, 0.0), doubts.get(item.high.label, 0.0))
-            doubts[item.high.label] = carried
-        elif joined:
-            doubts[item.high.label] = max(doubts.get(item.high.label, 0.0), doubts.get(item.low.label, 0.0))
+        if joined:
+            certain = judge.same_organ(item) or judge.noise(item) or judge.two_vertebrae(item)
+            carry(item, 0.0 if certain else judge.probability(item))
         return joined
 
     coarse = merge(relief, joins)
+    group = list(coarse.group)
     own: dict[int, float] = {}
-    for item in coarse.kept:
-        if judge.apart(item) or judge.two_vertebrae(item):
+    for item in sorted(coarse.kept, key=lambda k: -k.saddle):
+        high, low = group[item.high.label - 1], group[item.low.label - 1]
+        if high == low or judge.apart(item) or judge.two_vertebrae(item):
             continue
-        own[item.low.label] = min(own.get(item.low.label, 1.0), judge.probability(item))
+        sides = [[n for n, g in enumerate(group, start=1) if g == name] for name in (high, low)]
+        level = max(limits.floor, limits.fraction * item.low.height)
+        width, volume = waist(relief, smoothed, (sides[0], sides[1]), level, limits.spacing_mm)
+        probability = judge.probability(item) * (judge.narrow(width) if volume >= 1000.0 * peaks.mass_ml else 1.0)
+        if probability < 0.5:
+            carry(item, probability)
+            group = [high if g == low else g for g in group]
+        else:
+            own[low] = min(own.get(low, 1.0), probability)
+    return _parts(relief, (group, fine.group), places, doubts, own)
+
+
+def _parts(
+    relief: Relief,
+    groups: tuple[list[int], tuple[int, ...]],
+    places: dict[int, PeakPlace],
+    doubts: dict[int, float],
+    own: dict[int, float],
+) -> list[Part]:
+    """One part for every group of basins; groups: of lesions and of peaks told apart from noise, by basin."""
+    group, fine = groups
     parts = []
-    for name in sorted(set(coarse.group), key=lambda n: -relief.peaks[n - 1].height):
-        members = [n for n, g in enumerate(coarse.group, start=1) if g == name]
-        fine_groups: dict[int, list[int]] = {}
-        for n in members:
-            fine_groups.setdefault(fine.group[n - 1], []).append(n)
+    for name in sorted(set(group), key=lambda n: -relief.peaks[n - 1].height):
+        members: dict[int, list[int]] = {}
+        for n, g in enumerate(group, start=1):
+            if g == name:
+                members.setdefault(fine[n - 1], []).append(n)
         parts.append(
             Part(
                 peak=relief.peaks[name - 1],
-                basins=tuple(tuple(g) for g in fine_groups.values()),
+                basins=tuple(tuple(m) for m in members.values()),
                 masked=places[name].masked,
                 split_probability=doubts.get(name, 0.0),
                 own_probability=own.get(name, 1.0),
