@@ -55,10 +55,11 @@ def run(study: Study, segmenters: Sequence[AnatomySegmenter], options: Options) 
     caveats: list[Caveat] = []
     vertebrae: tuple[VertebraInstance, ...] = ()
     for segmenter in segmenters:
-        answer = _ask(study, segmenter, options, caveats)
-        if answer is None:
+        doubt, answer = _ask(study, segmenter, options)
+        if doubt is not None:
+            caveats.append(doubt)
             continue
-        _check(answer, segmenter.name, study)
+        answer = _checked(answer, segmenter.name, study)
         maps.append(NamedMap(segmenter.name, answer.label_map))
         caveats.extend(answer.caveats)
         if vertebrae and answer.vertebrae:
@@ -71,20 +72,19 @@ def run(study: Study, segmenters: Sequence[AnatomySegmenter], options: Options) 
     return Anatomy(tuple(maps), vertebrae, tuple(dict.fromkeys(caveats)))
 
 
-def _ask(study: Study, segmenter: AnatomySegmenter, options: Options, caveats: list[Caveat]) -> Segmentation | None:
+def _ask(study: Study, segmenter: AnatomySegmenter, options: Options) -> tuple[Caveat | None, object]:
+    """(why it was skipped, its answer as it came)."""
     missing = sorted(str(m) for m in segmenter.needs - _modalities(study))
     if missing:
         sentence = f"{segmenter.name} was skipped: it needs {' and '.join(missing)}, which the study does not hold"
-        caveats.append(Caveat("SEGMENTER_SKIPPED", STAGE, sentence))
-        return None
+        return Caveat("SEGMENTER_SKIPPED", STAGE, sentence), None
     try:
-        return segmenter.segment(study)
+        return None, segmenter.segment(study)
     except PluginNotFoundError as absent:
         if options.when_unavailable == "refuse":
             raise
         sentence = f"{segmenter.name} was skipped: {absent.message}. {absent.advice}".strip()
-        caveats.append(Caveat("SEGMENTER_UNAVAILABLE", STAGE, sentence))
-        return None
+        return Caveat("SEGMENTER_UNAVAILABLE", STAGE, sentence), None
     except LesionPipelineError:
         raise
     except Exception as defect:
@@ -105,7 +105,7 @@ def _study_grids(study: Study) -> list[Grid]:
     return [volume.grid for volume in volumes if volume is not None]
 
 
-def _check(answer: object, name: str, study: Study) -> None:
+def _checked(answer: object, name: str, study: Study) -> Segmentation:
     if not isinstance(answer, Segmentation):
         raise _broken(name, f"answered with {type(answer).__name__} instead of a Segmentation")
     label_map = answer.label_map
@@ -118,6 +118,7 @@ def _check(answer: object, name: str, study: Study) -> None:
     if twice is not None:
         raise _broken(name, f"gives two labels the name {twice!r}")
     _check_vertebrae(answer, name)
+    return answer
 
 
 def _check_place(grid: Grid, name: str, study: Study) -> None:

@@ -113,7 +113,20 @@ def _spine_axis(body: Mask, bone: Mask, mid: float, step_mm: float, skull_base: 
         line = np.interp(between, seen, axis[seen, column])
         line = ndimage.median_filter(line, size=min(size, len(line)), mode="nearest")
         axis[between, column] = ndimage.gaussian_filter1d(line, 15.0 / step_mm, mode="nearest")
-    return axis
+    return axis if _is_spine(bone, axis, step_mm) else np.full((nk, 2), np.nan)
+
+
+def _is_spine(bone: Mask, axis: npt.NDArray[np.float64], step_mm: float) -> bool:
+    """Body, arch and spinous process reach 45 mm from front to back in half of the slices; a long bone never does."""
+    half = int(30.0 / step_mm)
+    reach = int(70.0 / step_mm)
+    depths = []
+    for k in np.flatnonzero(np.isfinite(axis[:, 0])):
+        x, y = (round(float(v)) for v in axis[k])
+        strip = bone[max(x - half, 0) : x + half + 1, max(y - reach, 0) : y + reach + 1, k].any(axis=0)
+        rows = np.flatnonzero(strip)
+        depths.append((rows[-1] - rows[0] + 1) * step_mm if len(rows) else 0.0)
+    return bool(depths) and float(np.median(depths)) >= 45.0
 
 
 def _pelvis(

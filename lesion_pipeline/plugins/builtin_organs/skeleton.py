@@ -9,6 +9,8 @@ from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distanc
 
 _CORTEX_HU = 350.0
 _MARROW_HOLE_CM2 = 30.0
+#: A full bladder or a bowel loop; a spine or a femur in view is longer.
+_LARGEST_BLOB_MM = 150.0
 
 
 def find_bone(hu: Floats, body: Mask, step_mm: float, bone_hu: float) -> Mask:
@@ -37,7 +39,9 @@ def _without_contrast(hu: Floats, dense: Mask, step_mm: float) -> Mask:
     peak = np.asarray(ndimage.maximum(hu, labels, index))
     mean = np.asarray(ndimage.mean(hu, labels, index))
     depth = np.asarray(ndimage.maximum(distance_to(~dense, step_mm), labels, index))
-    blob = (depth > 9.0) & (peak - mean < 120.0)
+    boxes = [np.zeros(3), *(np.array([b.stop - b.start for b in box]) for box in ndimage.find_objects(labels))]
+    compact = np.max(boxes, axis=1) * step_mm < _LARGEST_BLOB_MM
+    blob = (depth > 9.0) & (peak - mean < 120.0) & compact
     keep = (size > 0.3) & (peak > _CORTEX_HU * 0.75) & ~blob
     keep[0] = False
     return np.asarray(keep[labels])

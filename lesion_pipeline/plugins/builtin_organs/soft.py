@@ -31,6 +31,8 @@ _SPLEEN = _Search((20.0, 180.0), 8.0, (50.0, 1500.0))
 _BLADDER = _Search((-12.0, 28.0), 8.0, (15.0, 1500.0), 15.0)
 _HEART = _Search((10.0, 300.0), 12.0, (200.0, 1600.0), 80.0)
 _BRAIN_ML = 100.0
+#: The field of view must reach this far below the lungs before an organ under the diaphragm is looked for.
+_SEEN_BELOW_LUNGS_MM = 20.0
 
 
 def find_soft_organs(hu: Floats, body: Mask, bone: Mask, chest: Chest, frame: BodyFrame) -> dict[str, Mask]:
@@ -63,7 +65,7 @@ def _windows(
     if np.isnan(frame.spine).all():
         return out
     k = np.arange(shape[2])[None, None, :]
-    if frame.base is not None:
+    if frame.base is not None and frame.base * step > _SEEN_BELOW_LUNGS_MM:
         below = (frame.base - k) * step
         upper = (below > -130.0) & (below < 240.0) & (lateral < np.where(below > -60.0, 60.0, -25.0))
         out["liver"] = (_LIVER, upper & (behind < 45.0) & ~_muscle_of_back(lateral, behind))

@@ -1,0 +1,123 @@
+"""Structures by name: our keys, and the class names of common segmentation tools, with organ, kind and SNOMED CT code.
+
+Codes: SNOMED CT as in DICOM's CID 4031 and CID 7151; a structure without an entry there has none.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lesion_pipeline.domain.anatomy import Organ, Structure, StructureKind, VertebralLevel
+
+_O, _B, _R, _T = StructureKind.ORGAN, StructureKind.BONE, StructureKind.REGION, StructureKind.TISSUE
+
+#: Key without its side -> kind, organ, SNOMED CT code.
+_BASES: dict[str, tuple[StructureKind, Organ | None, str | None]] = {
+    "body": (_R, None, "38266002"),
+    "airway": (_R, None, "44567001"),
+    "mediastinum": (_R, None, "72410000"),
+    "spinal_canal": (_R, None, "61853006"),
+    "aorta": (_R, None, "15825003"),
+    "vessel": (_R, None, None),
+    "muscle": (_T, Organ.SOFT_TISSUE, "91727004"),
+    "lung": (_O, Organ.LUNG, "39607008"),
+    "liver": (_O, Organ.LIVER, "10200004"),
+    "gallbladder": (_R, None, "28231008"),
+    "spleen": (_O, Organ.SPLEEN, "78961009"),
+    "pancreas": (_O, Organ.PANCREAS, "15776009"),
+    "kidney": (_O, Organ.KIDNEY, "64033007"),
+    "adrenal": (_O, Organ.ADRENAL, "23451007"),
+    "urinary_bladder": (_O, Organ.BLADDER, "89837001"),
+    "prostate": (_O, Organ.PROSTATE, "41216001"),
+    "ovary": (_O, Organ.OVARY, "15497006"),
+    "breast": (_O, Organ.BREAST, "76752008"),
+    "brain": (_O, Organ.BRAIN, "12738006"),
+    "heart": (_O, Organ.HEART, "80891009"),
+    "thyroid": (_O, Organ.THYROID, "69748006"),
+    "head_glands": (_O, Organ.HEAD_GLANDS, None),
+    "oesophagus": (_O, Organ.GI, "32849002"),
+    "stomach": (_O, Organ.GI, "69695003"),
+    "duodenum": (_O, Organ.GI, "38848004"),
+    "small_bowel": (_O, Organ.GI, "30315005"),
+    "colon": (_O, Organ.GI, "71854001"),
+    "bowel": (_O, Organ.GI, "113276009"),
+    "skull": (_B, Organ.BONE, "89546000"),
+    "spine": (_B, Organ.BONE, "421060004"),
+    "rib": (_B, Organ.BONE, "113197003"),
+    "costal_cartilages": (_T, None, None),
+    "sternum": (_B, Organ.BONE, "56873002"),
+    "scapula": (_B, Organ.BONE, "79601000"),
+    "clavicle": (_B, Organ.BONE, "51299004"),
+    "humerus": (_B, Organ.BONE, "85050009"),
+    "hip": (_B, Organ.BONE, "29836001"),
+    "femur": (_B, Organ.BONE, "71341001"),
+    "bone_other": (_B, Organ.BONE, "3138006"),
+    "lymph_node": (_O, Organ.LYMPH_NODE, "59441001"),
+}
+
+#: Names of other tools -> our key without its side. The side is carried over.
+_ALIASES: dict[str, str] = {
+    "adrenal_gland": "adrenal",
+    "clavicula": "clavicle",
+    "esophagus": "oesophagus",
+    "thyroid_gland": "thyroid",
+    "trachea": "airway",
+    "bladder": "urinary_bladder",
+    "spinal_cord": "spinal_canal",
+    "small_intestine": "small_bowel",
+}
+
+_VERTEBRA = re.compile(r"(?:vertebra|vertebrae|vert)_([CTLS]\d{1,2})", re.IGNORECASE)
+_RIB = re.compile(r"rib_(left|right)_(\d{1,2})")
+_LOBE = re.compile(r"lung_(?:upper|middle|lower)_lobe_(?:left|right)")
+_MUSCLE = re.compile(r"(?:gluteus_(?:maximus|medius|minimus)|autochthon|iliopsoas)(?:_left|_right)?")
+_VESSEL = re.compile(
+    r"(?:pulmonary_vein|brachiocephalic_(?:trunk|vein)|subclavian_artery|common_carotid_artery|atrial_appendage"
+    r"|superior_vena_cava|inferior_vena_cava|portal_vein_and_splenic_vein|iliac_(?:artery|vena))(?:_left|_right)?"
+)
+
+_FAMILIES = {"rib": _RIB, "lung": _LOBE, "muscle": _MUSCLE, "vessel": _VESSEL}
+
+_LEVEL_CODES: dict[str, int] = {
+    "C1": 14806007, "C2": 39976000, "C3": 113205007, "C4": 5329002, "C5": 36978003, "C6": 36054005, "C7": 87391001,
+    "T1": 64864005, "T2": 53733008, "T3": 1626008, "T4": 73071006, "T5": 56401006, "T6": 45296009, "T7": 62487009,
+    "T8": 11068009, "T9": 82687006, "T10": 7610001, "T11": 12989004, "T12": 23215003,
+    "L1": 66794005, "L2": 14293000, "L3": 36470004, "L4": 11994002, "L5": 49668003, "S1": 65985001,
+}  # fmt: skip
+
+
+def _code(level: VertebralLevel) -> str | None:
+    return str(_LEVEL_CODES[level.name]) if level.name in _LEVEL_CODES else None
+
+
+def vertebra(level: VertebralLevel, instance: int | None = None) -> Structure:
+    """The structure of a named vertebra."""
+    return Structure(f"vertebra_{level.name}", StructureKind.VERTEBRA, Organ.BONE, level, instance, _code(level))
+
+
+def known_structure(name: str) -> Structure | None:
+    """The structure a name stands for, None for a name we do not know. The key may differ from the name (an alias)."""
+    named_level = _VERTEBRA.fullmatch(name)
+    if named_level:
+        level = VertebralLevel.__members__.get(named_level[1].upper())
+        return vertebra(level) if level is not None else None
+    if name == "sacrum":
+        return Structure("sacrum", StructureKind.VERTEBRA, Organ.BONE, VertebralLevel.S, None, "54735007")
+    family = next((base for base, pattern in _FAMILIES.items() if pattern.fullmatch(name)), None)
+    if family is not None:
+        return _built(name, family)
+    base, side = _parted(name)
+    base = _ALIASES.get(base, base)
+    return _built(base + side, base) if base in _BASES else None
+
+
+def _parted(name: str) -> tuple[str, str]:
+    for side in ("_left", "_right"):
+        if name.endswith(side):
+            return name.removesuffix(side), side
+    return name, ""
+
+
+def _built(key: str, base: str) -> Structure:
+    kind, organ, code = _BASES[base]
+    return Structure(key, kind, organ, snomed=code)

@@ -1,0 +1,175 @@
+"""``anatomy-from-file``: structures that somebody else delineated, as files.
+
+A NIfTI label map with a names table (JSON ``{value: key}`` or ``{value: {key, kind, organ, level}}``, or a TSV with the columns
+index and name), or a folder with one NIfTI mask a structure, named after it. Names of common tools are understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from lesion_pipeline.domain.anatomy import Segmentation, Structure, StructureKind, VertebraInstance, VertebralLevel
+from lesion_pipeline.domain.caveat import Caveat
+from lesion_pipeline.domain.errors import ConfigError, GridMismatchError, InputError
+from lesion_pipeline.domain.geometry import Grid
+from lesion_pipeline.domain.study import Study
+from lesion_pipeline.domain.vocabulary import known_structure
+from lesion_pipeline.domain.volume import LabelMap, Modality
+from lesion_pipeline.io.names import read_names, structure_from_key
+from lesion_pipeline.io.nifti import read_label_map, stem_of
+
+_STAGE = "delineate"
+
+
+class Options(BaseModel):
+    """path: a label map or a folder of masks ("" until a user gives one). names: its table, where not beside the map.
+
+    frame: the image of the study whose patient space the files share. least_overlap: share of the labelled voxels that must
+    lie inside that image. vertebra_confidence: what a vertebra's name in a file is worth.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    names: str = ""
+    frame: Literal["ct", "pet"]
+    least_overlap: float = Field(gt=0.0, le=1.0)
+    vertebra_confidence: float = Field(gt=0.0, le=1.0)
+
+
+class AnatomyFromFile:
+    """Reads, checks that the map lies on the patient, and orders its vertebrae."""
+
+    name = "anatomy-from-file"
+    version = "1.0"
+
+    def __init__(self, options: Options) -> None:
+        if not options.path:
+            raise ConfigError(
+                "NO_ANATOMY_FILE",
+                "anatomy-from-file was asked for without a file",
+                advice="Give path in [plugins.anatomy_from_file].",
+            )
+        self._options = options
+        self._path = Path(options.path)
+        self.needs: frozenset[Modality] = frozenset({Modality.CT if options.frame == "ct" else Modality.PT})
+
+    def segment(self, study: Study) -> Segmentation:
+        """The label map in the frame of the study's CT or PET.
+
+        Raises InputError (NO_ANATOMY_FILE, BAD_NIFTI, BAD_LABELS, BAD_NAMES, NO_NAMES), GeometryError (NO_GEOMETRY) and
+        GridMismatchError (ANATOMY_BESIDE_IMAGE) when the labels do not lie on the image.
+        """
+        image = study.need(Modality.CT if self._options.frame == "ct" else Modality.PT)
+        label_map = _read(self._path, self._options.names, image.grid.frame)
+        label_map = LabelMap(label_map.values, label_map.grid, _understood(label_map.names))
+        _check_overlap(label_map, image.grid, self._options.least_overlap)
+        return ordered(label_map, self._options.vertebra_confidence)
+
+
+def _read(path: Path, names: str, frame: str) -> LabelMap:
+    if path.is_dir():
+        return _from_masks(path, frame)
+    if not path.is_file():
+        raise InputError("NO_ANATOMY_FILE", "the anatomy file does not exist", advice="Check the path in the preset.")
+    return read_label_map(path, read_names(Path(names)) if names else None, frame)
+
+
+def _from_masks(folder: Path, frame: str) -> LabelMap:
+    """One mask a file; where two overlap the earlier name in the alphabet wins."""
+    files = sorted(p for p in folder.iterdir() if p.name.endswith((".nii", ".nii.gz")))
+    if not files:
+        raise InputError("NO_ANATOMY_FILE", "the anatomy folder holds no NIfTI mask", advice="Check the path in the preset.")
+    names: dict[int, Structure] = {}
+    values: npt.NDArray[np.uint16] | None = None
+    grid: Grid | None = None
+    for value, path in enumerate(files, start=1):
+        key = stem_of(path)
+        mask = read_label_map(path, {1: structure_from_key(key)}, frame)
+        if values is None or grid is None:
+            values, grid = np.zeros(mask.grid.shape, dtype=np.uint16), mask.grid
+        mask.grid.require_same(grid, "the masks of the anatomy folder")
+        names[value] = structure_from_key(key)
+        values[(mask.values == 1) & (values == 0)] = value
+    if values is None or grid is None:
+        raise InputError("NO_ANATOMY_FILE", "the anatomy folder holds no NIfTI mask")
+    return LabelMap(values, grid, names)
+
+
+def _understood(names: Mapping[int, Structure]) -> dict[int, Structure]:
+    """A name that says no more than itself is looked up; what the table says itself stays."""
+    out: dict[int, Structure] = {}
+    for value, structure in names.items():
+        known = known_structure(structure.key)
+        bare = structure == structure_from_key(structure.key)
+        out[value] = known if known is not None and bare else structure
+    keys = [s.key for s in out.values()]
+    if len(set(keys)) != len(keys):  # two names of one structure (an alias): keep the file's own words
+        return dict(names)
+    return out
+
+
+def _check_overlap(label_map: LabelMap, image: Grid, least: float) -> None:
+    where = np.argwhere(label_map.values)
+    if not len(where):
+        return
+    points = label_map.grid.world(where[:: max(len(where) // 20000, 1)])
+    inside = float(np.mean(image.contains(points)))
+    if inside < least:
+        raise GridMismatchError(
+            "ANATOMY_BESIDE_IMAGE",
+            f"only {inside:.0%} of the labelled voxels of the anatomy file lie inside the image",
+            advice="Check that the file belongs to this study, and its orientation.",
+        )
+
+
+def ordered(label_map: LabelMap, confidence: float) -> Segmentation:
+    """Vertebrae of a label map numbered from the head down, with doubts where their names do not run in order."""
+    found: list[tuple[float, int, Structure, tuple[float, float, float]]] = []
+    for value, structure in label_map.names.items():
+        if structure.kind is not StructureKind.VERTEBRA:
+            continue
+        where = np.argwhere(label_map.values == value)
+        if len(where):
+            x, y, z = (float(c) for c in label_map.grid.world(where.mean(axis=0)))
+            found.append((-z, value, structure, (x, y, z)))
+    found.sort(key=lambda f: f[0])
+    names = dict(label_map.names)
+    vertebrae: list[VertebraInstance] = []
+    for instance, (_, value, structure, centre) in enumerate(found, start=1):
+        names[value] = replace(structure, instance=instance)
+        level = structure.level
+        sure = confidence if level is not None else 0.0
+        vertebrae.append(VertebraInstance(instance, level, sure, centre, anchors=("file",), ambiguous=level is None))
+    for value, structure in label_map.names.items():  # named in the table, absent in the map
+        if structure.kind is StructureKind.VERTEBRA and not any(value == f[1] for f in found):
+            del names[value]
+    caveats = _order_doubts([v.level for v in vertebrae if v.level is not None])
+    return Segmentation(LabelMap(label_map.values, label_map.grid, names), tuple(vertebrae), caveats)
+
+
+def _order_doubts(levels: Sequence[VertebralLevel]) -> tuple[Caveat, ...]:
+    out: list[Caveat] = []
+    if any(a >= b for a, b in pairwise(levels)):
+        sentence = "the vertebrae of the anatomy file are not in order from head to tail: their names cannot be trusted"
+        out.append(Caveat("VERTEBRAE_OUT_OF_ORDER", _STAGE, sentence))
+    optional = {VertebralLevel.T13, VertebralLevel.L6}
+    expected = [v for v in VertebralLevel if v <= VertebralLevel.L5 and v not in optional]
+    inner = [v for v in expected if levels and min(levels) < v < max(levels) and v not in levels]
+    if inner:
+        sentence = f"the anatomy file has no {', '.join(v.name for v in inner[:6])} between vertebrae that it has"
+        out.append(Caveat("VERTEBRA_MISSING", _STAGE, sentence))
+    return tuple(out)
+
+
+def factory(options: Mapping[str, object]) -> AnatomyFromFile:
+    """The entry point: settings of the preset table [plugins.anatomy_from_file]. Raises ConfigError (NO_ANATOMY_FILE)."""
+    return AnatomyFromFile(Options.model_validate(dict(options)))

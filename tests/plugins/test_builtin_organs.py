@@ -1,0 +1,176 @@
+"""A procedural torso, asked on grids of every orientation; and things that are no patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lesion_pipeline.domain.anatomy import Segmentation
+from lesion_pipeline.domain.geometry import Grid
+from lesion_pipeline.domain.pet import PatientFacts, Tracer
+from lesion_pipeline.domain.study import Study
+from lesion_pipeline.domain.volume import Modality, Unit, Volume
+from lesion_pipeline.io.nifti import read_volume
+from lesion_pipeline.plugins.builtin_organs import factory
+
+OPTIONS = {"lattice_mm": 5.0, "pet_lattice_mm": 5.0, "body_hu": -300.0, "bone_hu": 180.0}
+
+Field = npt.NDArray[np.float64]
+
+
+def torso_hu(p: Field) -> npt.NDArray[np.float32]:
+    """HU at LPS points (..., 3): a chest and upper abdomen, 400 mm high, with a table behind."""
+    x, y, z = p[..., 0], p[..., 1], p[..., 2]
+    hu = np.full(x.shape, -1000.0)
+    radius = np.hypot(x / 170, y / 115)
+    hu[(np.abs(y - 135) < 5) & (np.abs(x) < 200)] = 0  # table
+    hu[radius < 1] = -105
+    hu[radius < 0.93] = 50
+    inner = np.hypot(x / 140, y / 90)
+    hu[(inner < 1) & (z < 0)] = -105  # fat of the belly
+    ribs = (np.hypot(x / 150, y / 98) < 1) & (inner >= 1) & (((z + 0.2 * np.abs(y)) % 26) < 10) & (z > -60)
+    hu[ribs] = 420
+    lungs = (np.hypot((np.abs(x) - 72) / 52, (y - 10) / 75) < 1) & (z > 0) & (z < 180)
+    hu[lungs] = -840 + 40 * np.sin(z[lungs] / 5.0) + 40 * np.cos(x[lungs] / 6.0)
+    spine = np.hypot(x / 20, (y - 62) / 16) < 1
+    hu[spine] = 260
+    hu[np.hypot(x, y - 87) < 14] = 400
+    hu[np.hypot(x, y - 87) < 8] = 25
+    hu[(np.abs(x) < 5) & (np.abs(y - 108) < 14)] = 380
+    liver = ((x + 60) / 75) ** 2 + (y / 70) ** 2 + ((z + 55) / 60) ** 2 < 1
+    hu[liver] = 58
+    spleen = ((x - 95) / 32) ** 2 + ((y - 35) / 38) ** 2 + ((z + 40) / 45) ** 2 < 1
+    hu[spleen] = 48
+    hu[np.hypot(x, y + 100) < 12] = np.where(z[np.hypot(x, y + 100) < 12] > 20, 350, 50)  # sternum
+    return hu.astype(np.float32)
+
+
+def oblique() -> Field:
+    a = np.radians(12.0)
+    return np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1.0]])
+
+
+ORIENTATIONS: dict[str, Field] = {
+    "LPS": np.eye(3),
+    "RAS": np.diag([-1.0, -1.0, 1.0]),
+    "feet_first": np.diag([1.0, 1.0, -1.0]),
+    "sagittal": np.array([[0, 0, 1.0], [1.0, 0, 0], [0, 1.0, 0]]),
+    "oblique": oblique(),
+}
+
+
+def ct_of(function: Callable[[Field], npt.NDArray[np.float32]], turn: Field, spacing: float = 5.0) -> Volume:
+    """The function sampled on a grid whose axes are the columns of ``turn``; it covers 400 x 300 x 400 mm."""
+    extent = np.abs(turn.T @ np.array([400.0, 300.0, 400.0]))
+    shape = tuple(int(n) for n in np.ceil(extent / spacing))
+    affine = np.eye(4)
+    affine[:3, :3] = turn * spacing
+    affine[:3, 3] = np.array([0, 0, 40.0]) - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    grid = Grid((shape[0], shape[1], shape[2]), affine, "frame")
+    points = grid.world(np.argwhere(np.ones(shape, dtype=bool))).reshape(*shape, 3)
+    return Volume(function(points), grid, Unit.HU, Modality.CT, "CT-1")
+
+
+def study_of(ct: Volume | None = None, pet: Volume | None = None) -> Study:
+    return Study("s", PatientFacts(), Tracer.FDG, (), pet, ct)
+
+
+def segment(ct: Volume | None = None, pet: Volume | None = None) -> Segmentation:
+    return factory(OPTIONS).segment(study_of(ct, pet))
+
+
+def key_at(answer: Segmentation, point: tuple[float, float, float]) -> str:
+    value = int(answer.label_map.at([point])[0])
+    return answer.label_map.names[value].key if value else ""
+
+
+@pytest.mark.parametrize("orientation", ["RAS", "feet_first", "sagittal", "oblique"])
+def test_torso_is_the_same_in_every_orientation(orientation: str) -> None:
+    answer = segment(ct_of(torso_hu, ORIENTATIONS[orientation]))
+    assert key_at(answer, (75, 10, 90)) == "lung_left"
+    assert key_at(answer, (-75, 10, 90)) == "lung_right"
+    assert key_at(answer, (-60, 0, -55)) == "liver"
+    assert key_at(answer, (95, 35, -40)) == "spleen"
+    assert key_at(answer, (0, 62, 60)) == "spine"
+    assert key_at(answer, (0, -60, -80)) == "body"
+    assert key_at(answer, (0, 135, 0)) == "", "the table is no part of the body"
+    assert "ORGANS_COARSE" in {c.code for c in answer.caveats}
+
+
+def test_volumes_and_names_are_right() -> None:
+    answer = segment(ct_of(torso_hu, np.eye(3)))
+    label_map = answer.label_map
+    ml = {s.key: float((label_map.values == v).sum()) * label_map.grid.voxel_ml for v, s in label_map.names.items()}
+    assert ml["lung_left"] == pytest.approx(np.pi * 52 * 75 * 180 / 1000, rel=0.1)
+    assert ml["liver"] == pytest.approx(4 / 3 * np.pi * 75 * 70 * 60 / 1000, rel=0.25)
+    assert {"rib_left", "rib_right"} <= ml.keys()
+    assert not ml.keys() & {"brain", "urinary_bladder", "femur_left", "skull"}, "nothing is drawn that is not in view"
+
+
+def water(p: Field) -> npt.NDArray[np.float32]:
+    return np.where(np.hypot(p[..., 0], p[..., 1]) < 100, 0, -1000).astype(np.float32)
+
+
+def thigh(p: Field) -> npt.NDArray[np.float32]:
+    r = np.hypot(p[..., 0], p[..., 1])
+    return np.select([r < 8, r < 14, r < 75, r < 90], [-60, 900, 55, -105], -1000).astype(np.float32)
+
+
+def air(p: Field) -> npt.NDArray[np.float32]:
+    return np.full(p.shape[:-1], -1000, dtype=np.float32)
+
+
+@pytest.mark.parametrize("nobody", [water, air])
+def test_no_patient_no_structures(nobody: Callable[[Field], npt.NDArray[np.float32]]) -> None:
+    answer = segment(ct_of(nobody, np.eye(3), 6.0))
+    assert not answer.label_map.values.any()
+    assert {c.code for c in answer.caveats} == {"NO_BODY"}
+
+
+def test_thigh_has_no_organs() -> None:
+    answer = segment(ct_of(thigh, np.eye(3), 5.0))
+    keys = {s.key for s in answer.label_map.names.values()}
+    assert keys == {"body", "bone_other"}
+    assert {"NO_LUNGS", "NO_SOFT_ORGANS"} <= {c.code for c in answer.caveats}
+
+
+def test_pet_alone_gives_the_outline_and_says_so() -> None:
+    def uptake(p: Field) -> npt.NDArray[np.float32]:
+        return np.where(np.hypot(p[..., 0] / 150, p[..., 1] / 100) < 1, 0.8, 0.01).astype(np.float32)
+
+    pet = ct_of(uptake, np.eye(3), 6.0)
+    pet = Volume(pet.values, pet.grid, Unit.SUVBW, Modality.PT, "PT-1")
+    answer = segment(pet=pet)
+    assert [c.code for c in answer.caveats] == ["NO_CT"]
+    assert key_at(answer, (0, 0, 0)) == "body"
+    assert key_at(answer, (180, 0, 0)) == ""
+
+
+def test_no_image_at_all() -> None:
+    assert [c.code for c in segment().caveats] == ["NO_BODY"]
+
+
+@pytest.mark.realdata
+def test_real_ct_against_labels(real_data: Callable[[str], Path]) -> None:
+    """Silver labels of a real CT (T11 to pelvis); the figures are measured, not tuned for."""
+    folder = real_data("ct_labelled")
+    ct = read_volume(folder / "example_ct.nii.gz", Unit.HU, Modality.CT, "frame")
+    reference = read_volume(folder / "example_seg_fast_force_split.nii.gz", Unit.ARBITRARY, Modality.OTHER, "frame")
+    label_map = factory({**OPTIONS, "lattice_mm": 3.0}).segment(study_of(ct)).label_map
+    points = reference.grid.world(np.argwhere(np.ones(reference.grid.shape, dtype=bool)))
+    found = label_map.at(points).reshape(reference.grid.shape)
+
+    def dice(ids: list[int], keys: set[str]) -> float:
+        a = np.isin(reference.values, ids)
+        b = np.isin(found, [v for v, s in label_map.names.items() if s.key in keys])
+        return float(2 * (a & b).sum() / (a.sum() + b.sum()))
+
+    bones = {s.key for s in label_map.names.values() if s.kind.value == "bone"}
+    assert dice([5], {"liver"}) > 0.85
+    assert dice([1], {"spleen"}) > 0.8
+    assert dice([21], {"urinary_bladder"}) > 0.75
+    assert dice([*range(25, 51), *range(69, 79), *range(91, 118)], bones) > 0.75
