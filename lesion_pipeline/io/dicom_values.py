@@ -12,6 +12,7 @@ from datetime import date, datetime, time
 
 from pydicom.dataset import Dataset
 
+_YEARS = (1000, 9000)  # whatever a de-identification made of a date; beyond, differences of times would overflow
 _OFFSET = re.compile(r"[+-]\d{4}$")
 
 
@@ -78,6 +79,8 @@ def as_date(word: str) -> date | None:
     """DICOM DA (YYYYMMDD, YYYY.MM.DD of ACR-NEMA days) as a date."""
     digits = word.strip().replace(".", "").replace("-", "")
     if len(digits) != 8 or not digits.isdigit():
+        return None
+    if not _YEARS[0] <= int(digits[:4]) <= _YEARS[1]:
         return None
     try:
         return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))

@@ -22,6 +22,8 @@ ENHANCED_PET = ("1.2.840.10008.5.1.4.1.1.130", "1.2.840.10008.5.1.4.1.1.128.1")
 _PHILIPS = (0x7053, "Philips PET Private Group", "philips")
 _GE = (0x0009, "GEMS_PETD_01", "ge")
 _SIEMENS = (0x0071, "SIEMENS MED PT", "siemens")
+_WEEK_MS = 7 * 86_400_000.0
+_FACTOR_HIGH = 1e9
 #: Stands in where the header holds times but no date at all: only differences of times are used then.
 NO_DATE = date(1900, 1, 2)
 #: Real World Value unit codes that say what an enhanced PET holds.
@@ -137,9 +139,9 @@ def _frame(ds: Dataset, notes: dict[str, str]) -> FrameFacts:
 
     return FrameFacts(
         acquisition=_acquisition(ds),
-        frame_reference_time_ms=dv.number(ds, "FrameReferenceTime"),
-        duration_ms=dv.number(ds, "ActualFrameDuration"),
-        decay_factor=dv.number(ds, "DecayFactor"),
+        frame_reference_time_ms=_within(dv.number(ds, "FrameReferenceTime"), 0.0, _WEEK_MS),
+        duration_ms=_within(dv.number(ds, "ActualFrameDuration"), 0.0, _WEEK_MS),
+        decay_factor=_within(dv.number(ds, "DecayFactor"), 0.0, _FACTOR_HIGH),
         units=dv.text(ds, "Units") or None,
         philips_suv_factor=dv.as_number(private_value(_PHILIPS, 0x00)),
         philips_activity_factor=dv.as_number(private_value(_PHILIPS, 0x09)),
@@ -148,11 +150,17 @@ def _frame(ds: Dataset, notes: dict[str, str]) -> FrameFacts:
     )
 
 
+def _within(value: float | None, low: float, high: float) -> float | None:
+    """A value that can be what it says; anything else is as good as absent."""
+    return value if value is not None and low <= value <= high else None
+
+
 def _enhanced_frames(head: Dataset, order: Sequence[int] | None) -> tuple[FrameFacts, ...]:
     groups = dv.items(head, "PerFrameFunctionalGroupsSequence")
     shared = dv.first_item(head, "SharedFunctionalGroupsSequence")
     reference = dv.datetime_of(head, "DecayCorrectionDateTime")
     top = dv.text(head, "Units")
+    top_duration = _within(dv.number(head, "ActualFrameDuration"), 0.0, _WEEK_MS)
     out = []
     for number in order if order is not None else range(len(groups)):
         group = groups[number]
@@ -162,8 +170,8 @@ def _enhanced_frames(head: Dataset, order: Sequence[int] | None) -> tuple[FrameF
             FrameFacts(
                 acquisition=dv.datetime_of(content, "FrameAcquisitionDateTime") or _acquisition(head),
                 frame_reference_time_ms=None,
-                duration_ms=dv.number(content, "FrameAcquisitionDuration") or dv.number(head, "ActualFrameDuration"),
-                decay_factor=dv.number(factors, "DecayFactor") if factors else None,
+                duration_ms=_within(dv.number(content, "FrameAcquisitionDuration"), 0.0, _WEEK_MS) or top_duration,
+                decay_factor=_within(dv.number(factors, "DecayFactor"), 0.0, _FACTOR_HIGH) if factors else None,
                 units=top or _enhanced_units(group, shared),
                 decay_correction_datetime=reference,
             )

@@ -30,12 +30,13 @@ class Body:
         return float(self.weight_kg / self.height_m**2)
 
 
-def body_of(patient: PatientFacts, options: Options, notes: Notes) -> Body:
+def body_of(patient: PatientFacts, options: Options, notes: Notes, *, needed: bool) -> Body:
     """Weight and height with the repairs that are allowed: grams, centimetres, the user's own weight.
 
-    Raises UnitError (WEIGHT_IMPLAUSIBLE). An implausible height is dropped with a caveat; only SUL and BSA need it.
+    needed: SUV hangs on the weight; then an implausible one is refused with UnitError (WEIGHT_IMPLAUSIBLE), else it is dropped
+    with a caveat, as an implausible height always is: only SUL and BSA need that.
     """
-    weight = _weight(patient.weight, options, notes)
+    weight = _weight(patient.weight, options, notes, needed=needed)
     height = _height(patient.size, options, notes)
     body = Body(weight, height, patient.sex if patient.sex in ("M", "F") else None)
     if body.bmi is not None and not options.bmi_low <= body.bmi <= options.bmi_high:
@@ -59,7 +60,7 @@ def need_weight(body: Body, series: str) -> float:
     return body.weight_kg
 
 
-def _weight(stored: float | None, options: Options, notes: Notes) -> float | None:
+def _weight(stored: float | None, options: Options, notes: Notes, *, needed: bool) -> float | None:
     if options.weight_kg is not None:
         notes.add("WEIGHT_FROM_USER", f"the weight of {options.weight_kg:g} kg was given by the user, not read from the header")
         return options.weight_kg
@@ -70,9 +71,13 @@ def _weight(stored: float | None, options: Options, notes: Notes) -> float | Non
         weight = stored / 1000.0
         notes.add("WEIGHT_GRAMS", f"the weight in the header ({stored:g}) was read as grams: {weight:g} kg")
     if not options.weight_kg_low <= weight <= options.weight_kg_high:
+        sentence = f"the header says the patient weighs {stored:g}, which is no weight of a person in kg or g"
+        if not needed:
+            notes.add("WEIGHT_IMPLAUSIBLE", sentence)
+            return None
         raise UnitError(
             "WEIGHT_IMPLAUSIBLE",
-            f"the header says the patient weighs {stored:g}, which is no weight of a person in kg or g",
+            sentence,
             series=notes.series,
             advice="Give the weight at the time of the scan in kg with --weight.",
         )

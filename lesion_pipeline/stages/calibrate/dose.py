@@ -46,9 +46,11 @@ def decay_of(injection: Injection, options: Options, notes: Notes) -> Decay:
     stored = injection.half_life_s if injection.half_life_s and injection.half_life_s > 0 else None
     coded, said = nuclide_of_code(injection.nuclide_code), nuclide_of_text(injection.nuclide_text)
     named = [n for n in (coded, said) if n]
-    by_life = nuclide_of_half_life(stored, options.half_life_tolerance)
     if stored is None:
         return _from_table(named, notes)
+    by_life = nuclide_of_half_life(stored, options.half_life_tolerance)
+    if not options.half_life_low_s <= stored <= options.half_life_high_s:
+        raise _mismatch(f"the header gives a half-life of {stored:g} s, which no imaged nuclide has", notes.series)
     if not named:
         if by_life is None:
             notes.add(
@@ -56,18 +58,21 @@ def decay_of(injection: Injection, options: Options, notes: Notes) -> Decay:
             )
         return Decay(stored, by_life)
     if by_life not in named:
-        raise UnitError(
-            "HALF_LIFE_MISMATCH",
-            f"the header names {named[0].name} (half-life {named[0].half_life_s:g} s) but gives a half-life of {stored:g} s",
-            series=notes.series,
-            advice="Correct the nuclide or the half-life in the header.",
+        said_life = (
+            f"the header names {named[0].name} (half-life {named[0].half_life_s:g} s) but gives a half-life of {stored:g} s"
         )
+        raise _mismatch(said_life, notes.series)
     if coded and said and coded != said:
         notes.add(
             "NUCLIDE_CODE_CONFLICT",
             f"the nuclide's code says {coded.name} and its text {said.name}; the half-life is that of {by_life.name}",
         )
     return Decay(stored, by_life)
+
+
+def _mismatch(message: str, series: str) -> UnitError:
+    advice = "Correct the nuclide or the half-life in the header."
+    return UnitError("HALF_LIFE_MISMATCH", message, series=series, advice=advice)
 
 
 def _from_table(named: list[Nuclide], notes: Notes) -> Decay:
@@ -99,6 +104,8 @@ def dose_of(injection: Injection, decay: Decay, options: Options, notes: Notes) 
         if decay.nuclide is None:
             notes.add("DOSE_UNVERIFIED", f"the dose of {stored:g} Bq is very small and the nuclide unknown; taken as stored")
             return stored
+        if stored * 1e6 < options.dose_mbq_below:
+            raise _implausible(f"the dose in the header ({stored:g}) is too small in Bq and in MBq", notes.series)
         notes.add("DOSE_MBQ", f"the dose in the header ({stored:g}) was read as MBq")
         return stored * 1e6
     if stored <= options.dose_bq_above:
@@ -109,10 +116,10 @@ def dose_of(injection: Injection, decay: Decay, options: Options, notes: Notes) 
             advice="Correct RadionuclideTotalDose; DICOM wants Bq.",
         )
     if stored > options.dose_bq_high:
-        raise UnitError(
-            "DOSE_IMPLAUSIBLE",
-            f"the dose in the header ({stored:g} Bq) is more than is ever injected for imaging",
-            series=notes.series,
-            advice="Correct RadionuclideTotalDose; DICOM wants Bq.",
-        )
+        raise _implausible(f"the dose in the header ({stored:g} Bq) is more than is ever injected for imaging", notes.series)
     return stored
+
+
+def _implausible(message: str, series: str) -> UnitError:
+    advice = "Correct RadionuclideTotalDose; DICOM wants Bq."
+    return UnitError("DOSE_IMPLAUSIBLE", message, series=series, advice=advice)

@@ -36,6 +36,7 @@ _SPOKEN = {
     "decay_factor": "the time computed back from DecayFactor",
     "first_acquisition": "the first AcquisitionTime",
 }
+_LARGEST = 1e12  # a factor beyond is the product of absurd header values
 _SAME_FACTOR = 1e-9  # relative; slices whose factors differ by less share one
 
 
@@ -61,7 +62,7 @@ def calibration_of(facts: PetFacts, options: Options, notes: Notes) -> SuvCalibr
     for code, sentence in facts.notes:
         notes.add(code, sentence)
     units = (facts.units or "").upper()
-    body = body_of(facts.patient, options, notes)
+    body = body_of(facts.patient, options, notes, needed=units == "BQML")
     if units in ("GML", "CM2ML"):
         found = _already_suv(units, facts, body, options, notes)
     elif units == "CNTS":
@@ -278,6 +279,13 @@ def _check_philips(found: _Factors, facts: PetFacts, options: Options, notes: No
 
 def _finished(found: _Factors, body: Body, options: Options, notes: Notes) -> SuvCalibration:
     factors = found.per_slice
+    if not 0.0 < min(factors) <= max(factors) < _LARGEST:
+        raise UnitError(
+            "SUV_IMPLAUSIBLE",
+            "dose, weight and times in the header give a factor that is no number",
+            series=notes.series,
+            advice="Check RadionuclideTotalDose, PatientWeight and the times of the series.",
+        )
     one = max(factors) <= min(factors) * (1.0 + _SAME_FACTOR)
     factor = factors[0] if one else sorted(factors)[len(factors) // 2]
     spread = found.high / found.low - 1.0

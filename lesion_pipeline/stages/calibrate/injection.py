@@ -16,8 +16,21 @@ def injection_time(facts: PetFacts, reference: datetime, half_life_s: float, opt
     """The instant of injection on the scanner's clock.
 
     facts: of a series with one injection. reference: the instant the values refer to.
-    Raises MissingTagError (INJECTION_TIME_MISSING), UnitError (TIMES_BLANKED, INJECTION_AFTER_SCAN, INJECTION_DATE_MISSING).
+    Raises MissingTagError (INJECTION_TIME_MISSING), UnitError (TIMES_BLANKED, INJECTION_AFTER_SCAN, INJECTION_DATE_MISSING,
+    DELAY_IMPLAUSIBLE).
     """
+    given = _injection_time(facts, reference, half_life_s, options, notes)
+    if reference - given > timedelta(seconds=options.delay_half_lives_refuse * half_life_s):
+        raise UnitError(
+            "DELAY_IMPLAUSIBLE",
+            "so many half-lives lie between injection and scan that nothing is left to image",
+            series=notes.series,
+            advice="Correct the injection time, the times of the series, or the half-life.",
+        )
+    return given
+
+
+def _injection_time(facts: PetFacts, reference: datetime, half_life_s: float, options: Options, notes: Notes) -> datetime:
     injection = facts.injections[0]
     stated = _local(injection, facts, notes)
     if stated is None and injection.start_time is None:

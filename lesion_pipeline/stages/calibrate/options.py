@@ -35,11 +35,14 @@ class Options(BaseModel):
     dose_bq_above: float
     dose_bq_high: float
     half_life_tolerance: float
+    half_life_low_s: float
+    half_life_high_s: float
 
     midnight_delay_hours: float
     date_needed_half_life_hours: float
     delay_hours_high: float
     delay_half_lives_high: float
+    delay_half_lives_refuse: float
     injection_times_agree_s: float
     uptake_minutes_low: float
     uptake_minutes_high: float

@@ -156,6 +156,9 @@ def test_time_zones_are_brought_onto_one_clock() -> None:
         (injected(total_dose=0.0), "DOSE_MISSING"),
         (injected(total_dose=350000.0), "DOSE_AMBIGUOUS"),
         (injected(total_dose=1e12), "DOSE_IMPLAUSIBLE"),
+        (injected(total_dose=1e-9), "DOSE_IMPLAUSIBLE"),
+        (injected(half_life_s=1e-12, nuclide_code=None, nuclide_text=""), "HALF_LIFE_MISMATCH"),
+        (injected(half_life_s=76.38, nuclide_code=None, nuclide_text=""), "DELAY_IMPLAUSIBLE"),
         (injected(half_life_s=4062.6), "HALF_LIFE_MISMATCH"),
         (injected(half_life_s=None, nuclide_code=None, nuclide_text=""), "HALF_LIFE_MISSING"),
         (injected(start_datetime=None, start_time=None), "INJECTION_TIME_MISSING"),
@@ -357,6 +360,9 @@ def test_stored_suvbw_needs_neither_weight_nor_dose() -> None:
     suv, _ = calibrated(facts(units="GML", suv_type="BW", injections=(), patient=PatientFacts()))
     assert suv.bw_per_unit == 1.0
     assert suv.other_factors == ()
+    odd, codes = calibrated(facts(units="GML", patient=PatientFacts(weight=0.5)))
+    assert odd.bw_per_unit == 1.0
+    assert codes == {"WEIGHT_IMPLAUSIBLE"}
 
 
 def test_philips_counts() -> None:
@@ -404,7 +410,7 @@ def test_james_is_not_given_in_obesity_and_janmahasatian_is() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    weight=st.floats(30.0, 150.0),
+    weight=st.floats(30.0, 130.0),
     dose=st.floats(2e6, 1e9),
     minutes=st.floats(5.0, 400.0),
     scale=st.floats(1.1, 3.0),
@@ -423,3 +429,55 @@ def test_suv_grows_with_weight_and_time_and_falls_with_dose(weight: float, dose:
     assert factor(weight, dose * scale, minutes) == pytest.approx(base / scale, rel=1e-9)
     later = factor(weight, dose, minutes + 109.77)
     assert later == pytest.approx(2.0 * base, rel=1e-5)
+
+
+NUMBERS = st.one_of(
+    st.none(), st.sampled_from([0.0, -1.0, 1e-300, 1e300, 70.0, 368e6, 6586.2, 300000.0]), st.floats(-1e9, 1e12)
+)
+MOMENTS = st.one_of(st.none(), st.datetimes(datetime(1000, 1, 1), datetime(9000, 1, 1)), st.sampled_from([ELEVEN, at(10)]))
+PAST = st.one_of(st.none(), st.floats(0.0, 6e8))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    header=st.builds(
+        PetFacts,
+        units=st.sampled_from(["BQML", "GML", "CM2ML", "CNTS", "CPS", "", None]),
+        suv_type=st.sampled_from([None, "BW", "LBM", "BSA", "?"]),
+        decay_correction=st.sampled_from(["START", "ADMIN", "NONE", None]),
+        corrected_image=st.sampled_from([("ATTN", "DECY"), ("ATTN",), ()]),
+        series_datetime=MOMENTS,
+        injections=st.lists(
+            st.builds(
+                Injection,
+                total_dose=NUMBERS,
+                half_life_s=NUMBERS,
+                start_datetime=MOMENTS,
+                start_time=st.one_of(st.none(), st.times()),
+                utc_offset_min=st.sampled_from([None, 0, 6039]),
+                nuclide_text=st.sampled_from(["", "F18", "Rb82"]),
+            ),
+            max_size=2,
+        ).map(tuple),
+        frames=st.lists(
+            st.builds(
+                FrameFacts, acquisition=MOMENTS, frame_reference_time_ms=PAST, duration_ms=PAST, decay_factor=PAST,
+                philips_suv_factor=NUMBERS, philips_activity_factor=NUMBERS, ge_scan_datetime=MOMENTS,
+            ),
+            max_size=3,
+        ).map(tuple),
+        patient=st.builds(PatientFacts, weight=NUMBERS, size=NUMBERS, sex=st.sampled_from(["M", "F", "O", None])),
+    )
+)  # fmt: skip
+def test_any_header_gives_a_finite_factor_or_a_coded_refusal(header: PetFacts) -> None:
+    try:
+        suv, _ = calibrated(header)
+    except InputError as refused:
+        assert refused.code
+        assert refused.advice
+        return
+    assert suv.bw_per_unit is not None
+    assert math.isfinite(suv.bw_per_unit)
+    assert suv.bw_per_unit > 0
+    assert math.isfinite(suv.spread)
+    assert all(math.isfinite(value) for _, value in suv.other_factors)
