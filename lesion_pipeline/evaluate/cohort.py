@@ -23,13 +23,13 @@ _MASKS, _TABLES, _DICOM = (".nii.gz", ".nii"), (".csv", ".tsv"), (".dcm",)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One study of the truth. read: loads it; the run is given because contours need a grid to be drawn on.
+    """One study of the truth. read: loads it.
 
     source: the folder that may hold the study's own DICOM files, None when there is none.
     """
 
     name: str
-    read: Callable[[Read | None], Read]
+    read: Callable[[], Read]
     source: Path | None = None
 
 
@@ -74,8 +74,8 @@ def _found(truth: Path) -> Iterator[Reference]:
             yield Reference(_stem(path), _reader(path, _stem(path)))
 
 
-def _key_reader(path: Path) -> Callable[[Read | None], Read]:
-    return lambda _: read_answer(path)
+def _key_reader(path: Path) -> Callable[[], Read]:
+    return lambda: read_answer(path)
 
 
 def _study_of(path: Path, answers: list[Path]) -> Path:
@@ -87,14 +87,14 @@ def _study_of(path: Path, answers: list[Path]) -> Path:
 def _folder(folder: Path, lesions: Path) -> Reference:
     load = _reader(lesions, folder.name)
 
-    def read(run: Read | None) -> Read:
-        return _completed(load(run), folder / _MORE)
+    def read() -> Read:
+        return _completed(load(), folder / _MORE)
 
     return Reference(folder.name, read, folder)
 
 
-def _reader(path: Path, name: str) -> Callable[[Read | None], Read]:
-    def read(run: Read | None) -> Read:
+def _reader(path: Path, name: str) -> Callable[[], Read]:
+    def read() -> Read:
         lower = path.name.lower()
         if lower.endswith(_MASKS):
             return read_mask(path, name)
@@ -103,13 +103,13 @@ def _reader(path: Path, name: str) -> Callable[[Read | None], Read]:
             if len(tables) != 1:
                 raise InputError("BAD_POINTS", f"{path.name} speaks of {len(tables)} studies, but lies in the folder of one")
             return next(iter(tables.values()))
-        return dicom_reads.read(path, name, run)
+        return dicom_reads.read(path, name)
 
     return read
 
 
-def _always(read: Read) -> Callable[[Read | None], Read]:
-    return lambda _: read
+def _always(read: Read) -> Callable[[], Read]:
+    return lambda: read
 
 
 def _completed(read: Read, path: Path) -> Read:

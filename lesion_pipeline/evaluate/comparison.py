@@ -89,9 +89,12 @@ class Comparison:
         return self.run.counts[count].best - self.reference.counts[count].best
 
     def badness(self) -> float:
-        """For sorting the worst first: a wrong criterion, then the lesion count, then lesions on either side."""
+        """For sorting the worst first: a wrong criterion (the run's headline), then the lesion count, then lesions."""
         wrong = 0.0
+        headline = self.run.headline if self.run is not None else ""
         for key, answer in self.reference.criteria.items():
+            if headline in self.reference.criteria and key != headline:
+                continue
             given = self.run.criteria.get(key) if self.run is not None else None
             if given is None or given.status != answer.status:
                 sure = given is not None and {given.status, answer.status} <= {"meets", "does_not_meet"}

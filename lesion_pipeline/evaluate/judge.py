@@ -62,7 +62,7 @@ def judge(
     out = []
     for name, reference, folder in paired:
         run = read_run(folder) if folder is not None else None
-        read = reference.read(run)
+        read = reference.read()
         judged = compare(name, read, run, distance_mm=distance_mm)
         # label maps are the weight of a read, and everything that was asked of them is known now
         bare = dataclasses.replace(run, maps=()) if run is not None else None
@@ -94,6 +94,7 @@ def document(
             "without_result": [c.name for c in comparisons if c.run is None],
             "runs_without_reference": list(leftover),
             "tracers": dict(sorted(tracers.items())),
+            "headline": next((c.run.headline for c in comparisons if c.run is not None and c.run.headline), ""),
             "presets": sorted({c.run.preset for c in comparisons if c.run is not None}),
         },
         "figures": Summary(comparisons, repetitions=repetitions, seed=seed).document(),

@@ -41,7 +41,7 @@ def html(report: Report, comparisons: Sequence[Comparison]) -> str:
         _counts(report["figures"], comparisons),
         _criteria(report["figures"]["criteria"]),
         _calibration(report["figures"]["calibration"]),
-        _studies(report["studies"]),
+        _studies(report["studies"], cohort["headline"]),
         _methods(report),
     ]
     return (
@@ -230,12 +230,12 @@ def _calibration(figures: Report) -> str:
     return f'<h2>Calibration</h2>{_table("", head, rows)}<div class="plots">{plots}</div>'
 
 
-def _studies(rows: Sequence[Report]) -> str:
-    head = ("study", "tracer", "lesions ref", "run", "organs ref", "run", "missed", "false", "criterion ref", "run")
+def _studies(rows: Sequence[Report], headline: str) -> str:
+    head = ("study", "tracer", "lesions ref", "run", "organs ref", "run", "missed", "false", f"{headline} ref", "run")
     body = []
     for r in rows:
         answers = r["criteria"]
-        key = next(iter(answers), None)
+        key = headline if headline in answers else next(iter(answers), None)
         given = answers[key] if key else {"reference": "–", "run": "–"}
         n, o = r["counts"].get("lesions", {}), r["counts"].get("organs", {})
         body.append(

@@ -66,7 +66,8 @@ class Read:
     """One study as one reader sees it.
 
     maps: label maps of the lesions; names[value].key is a lesion id. A lesion that no map holds is a point. counts: keys
-    lesions, organs, spinal_lesions, involved_vertebrae, where known. tracer, preset: for strata and the report.
+    lesions, organs, spinal_lesions, involved_vertebrae, where known. tracer, preset: for strata and the report. headline: id of
+    the criterion that a run puts first.
     """
 
     key: str
@@ -76,6 +77,7 @@ class Read:
     criteria: Mapping[str, ReadAnswer] = field(default_factory=dict)
     tracer: str = "unknown"
     preset: str = ""
+    headline: str = ""
     caveats: tuple[str, ...] = ()
 
 

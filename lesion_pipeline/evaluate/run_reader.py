@@ -34,6 +34,7 @@ def read_run(folder: Path) -> Read:
             criteria={row["id"]: ReadAnswer(str(row["status"]), row.get("probability")) for row in document["criteria"]},
             tracer=str(document["study"].get("tracer", "unknown")),
             preset=_preset(document),
+            headline=str(document.get("headline", "")),
             caveats=tuple(sorted({str(c["code"]) for c in document.get("caveats", ())})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

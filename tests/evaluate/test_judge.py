@@ -49,6 +49,7 @@ def _run(folder: Path, lesions: list[Row], inc4: str = "meets", p: float = 0.97)
         },
         "criteria": [{"id": "INC4", "status": inc4, "probability": p}],
         "lesions": lesions,
+        "headline": "INC4",
         "caveats": [{"code": "X", "stage": "s", "message": "m"}],
         "provenance": {"preset": "fdg-petct", "inputs": []},
     }
@@ -151,6 +152,7 @@ def test_figures_of_a_cohort_counted_by_hand(cohort: Path) -> None:
         "without_result": ["lost"],
         "runs_without_reference": ["stranger"],
         "tracers": {"FDG": 4},
+        "headline": "INC4",
         "presets": ["fdg-petct"],
     }
     found = report["figures"]["detection"]
