@@ -46,6 +46,14 @@ class BoneRule(_Table):
     marrow_factor: float = Field(ge=0)
 
 
+class LungRule(_Table):
+    """Candidate threshold in the lung, whose own uptake is low: max(floor, factor * median of the lung)."""
+
+    keys: tuple[str, ...]
+    floor: float = Field(gt=0)
+    factor: float = Field(ge=0)
+
+
 class Delineation(_Table):
     """Extent of a lesion: connected voxels above ``fraction`` of the highest voxel, never below the candidate threshold."""
 
@@ -91,12 +99,14 @@ class SoftMasks(_Table):
     """Organs that take up the tracer normally: keys of structures (a key stands for all that go on from it with ``_``).
 
     even: uptake is even, so a focus above median + mad_factor * MAD of the organ stands on its own. uneven: uptake is uneven by
-    nature (collecting system, myocardium), so all of one organ is one candidate.
+    nature (collecting system, myocardium), so all of one organ is one candidate. ordinary_ml: ordinary uptake of an even organ
+    is reported from this volume on; below, it is noise.
     """
 
     even: tuple[str, ...]
     uneven: tuple[str, ...]
     mad_factor: float = Field(gt=0)
+    ordinary_ml: float = Field(ge=0)
 
 
 class Fragments(_Table):
@@ -115,6 +125,7 @@ class ThresholdOptions(_Table):
     connectivity: Literal[6, 18, 26]
     soft_tissue: SoftTissueRule
     bone: BoneRule
+    lung: LungRule
     delineation: Delineation
     noise: Noise
     peaks: Peaks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
@@ -68,6 +68,7 @@ class Scene:
         centres = [m.centre[0] for key, m in self.landmarks.items() if key.startswith("vertebra_")]
         return float(np.median(centres)) if centres else None
 
+    @cache  # noqa: B019  # one scene lives as long as one call of the stage
     def volume_ml(self, key: str) -> float:
         """Volume of a structure in its own map, 0 if there is none."""
         found = self.anatomy.find(key)

@@ -8,7 +8,7 @@ from math import log
 from lesion_pipeline.domain.anatomy import Anatomy
 from lesion_pipeline.domain.lesion import Decision, Finding, LesionClass, Reason, Screened
 from lesion_pipeline.domain.study import Study
-from lesion_pipeline.stages.screen import artefact, bone, limits, organs, soft, spine
+from lesion_pipeline.stages.screen import artefact, bone, limits, organs, soft, spine, urinary
 from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.combine import base_log_odds, probability
 from lesion_pipeline.stages.screen.corroboration import corroborate
@@ -24,7 +24,8 @@ RULES: Mapping[RuleName, Rule] = {
     "SMALL": limits.small,
     "OWN": limits.own_lesion,
     "EDGE": artefact.field_edge,
-    "RENAL": organs.renal_bed,
+    "PAIR": soft.head_and_neck_pair,
+    "RENAL": urinary.renal_bed,
     "R1": soft.brown_fat,
     "R2": soft.muscle,
     "R3": bone.marrow_activation,
@@ -34,7 +35,7 @@ RULES: Mapping[RuleName, Rule] = {
     "R7": bone.unspecific_bone,
     "R8": bone.rib_focus,
     "R9": soft.ganglion,
-    "R10": organs.ureter,
+    "R10": urinary.ureter,
     "R11": organs.bowel,
     "R12": artefact.injection,
     "R13": limits.outline,

@@ -11,7 +11,7 @@ from lesion_pipeline.stages.screen import rule_tables as rules_of
 from lesion_pipeline.stages.screen.rule_tables import Table
 
 RuleName = Literal[
-    "ORGAN", "SPILL", "SMALL", "OWN", "EDGE", "RENAL",
+    "ORGAN", "SPILL", "SMALL", "OWN", "EDGE", "RENAL", "PAIR",
     "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19", "R20",
 ]  # fmt: skip
 
@@ -57,18 +57,26 @@ class Corroboration(Table):
 
 
 class OrganMask(Table):
-    """One organ's ordinary uptake. even: a focus above median + mad_factor * MAD stands out and is judged like any other."""
+    """One organ's ordinary uptake. keys: of its structures, each standing for all that go on from it with an underscore.
 
+    even: a focus above median + mad_factor * MAD stands out and is judged like any other.
+    """
+
+    keys: tuple[str, ...] = Field(min_length=1)
     odds: float = Field(gt=0, le=1)
     even: bool
     standing_out_odds: float = Field(gt=0, le=1)
 
 
 class Masks(Table):
-    """share: from this share of the uptake on, an organ's rule speaks. spill_*: see rule SPILL."""
+    """share: from this share of the uptake on, an organ's rule speaks. spill_*: see rule SPILL.
+
+    focus_fraction: what fills more of the organ than this is no focus in it.
+    """
 
     share: float = Field(gt=0, le=1)
     mad_factor: float = Field(gt=0)
+    focus_fraction: float = Field(gt=0, le=1)
     spill_mm: float = Field(ge=0)
     spill_odds: float = Field(gt=0, le=1)
     organs: dict[str, OrganMask]
@@ -101,6 +109,7 @@ class Options(Table):
     ganglia: rules_of.Ganglia
     ureter: rules_of.Ureter
     renal_bed: rules_of.RenalBed
+    pair: rules_of.Pair
     bowel: rules_of.Bowel
     injection: rules_of.Injection
     outline: rules_of.Outline

@@ -109,7 +109,10 @@ class Ureter(Table):
 
 
 class RenalBed(Table):
-    """R10 for the collecting system where a kidney was drawn badly or not at all: beside the vertebrae of ``levels``."""
+    """R10 for the collecting system: beside the vertebrae of ``levels``, within kidney_mm of that side's kidney.
+
+    unmapped_odds: where no map names that kidney.
+    """
 
     levels: tuple[str, ...]
     nearest_mm: float
@@ -117,11 +120,23 @@ class RenalBed(Table):
     front_mm: float
     back_mm: float
     max_bone_share: float
+    kidney_mm: float
+    odds: float
+    unmapped_odds: float
+
+
+class Pair(Table):
+    """Tonsils, glands and their like: above ``below_level``, a mirror image within mirror_mm of about the same uptake."""
+
+    below_level: str
+    mirror_mm: float
+    suv_ratio: float
+    max_bone_share: float
     odds: float
 
 
 class Bowel(Table):
-    """R11. focal_ratio: a focus this many times the segment's median keeps ``focal_floor``.
+    """R11. focal_ratio: a focus this many times the segment's median, of at most focal_ml, keeps ``focal_floor``.
 
     unmapped_odds: for a focus of the abdominal cavity when no map names the bowel.
     """
@@ -129,6 +144,7 @@ class Bowel(Table):
     keys: tuple[str, ...]
     share: float
     focal_ratio: float
+    focal_ml: float
     focal_floor: float
     odds: float
     unmapped_odds: float

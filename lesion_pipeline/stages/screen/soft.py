@@ -53,6 +53,21 @@ def brown_fat(case: Case) -> Outcome:
     return Fired("R1_BROWN_FAT", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
 
 
+def head_and_neck_pair(case: Case) -> Outcome:
+    """Tonsils, salivary and lacrimal glands, vocal cords: a pair of about the same uptake on both sides of the head or neck."""
+    rule = case.scene.options.pair
+    mark = case.scene.landmarks.get(f"vertebra_{rule.below_level}")
+    if mark is None:
+        return NotAsked("PAIR_HEAD_NECK", f"no {rule.below_level} in the anatomy")
+    if case.centre[2] < mark.centre[2] or case.share_of_bone() > rule.max_bone_share:
+        return None
+    twin = _mirror_image(case, rule.mirror_mm)
+    if twin is None or max(case.suv_max, twin.suv_max) > rule.suv_ratio * min(case.suv_max, twin.suv_max):
+        return None
+    text = f"pair in the head or neck: mirror image {twin.finding.id} with SUVmax {twin.suv_max:.1f} against {case.suv_max:.1f}"
+    return Fired("PAIR_HEAD_NECK", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+
+
 def muscle(case: Case) -> Outcome:
     """R2: long, inside muscle, with a mirror image."""
     rule = case.scene.options.muscle

@@ -1,0 +1,92 @@
+"""What holds for all uptakes of one study: the thresholds of every tissue and the limits of every organ's ordinary uptake."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from lesion_pipeline.domain.anatomy import StructureKind
+from lesion_pipeline.domain.volume import Volume
+from lesion_pipeline.imaging.components import Mask
+from lesion_pipeline.imaging.places import Codes, Places
+from lesion_pipeline.imaging.reference_regions import References, organ_window
+from lesion_pipeline.plugins.threshold_detector.options import ThresholdOptions
+from lesion_pipeline.plugins.threshold_detector.split import PeakPlace
+from lesion_pipeline.plugins.threshold_detector.thresholds import Thresholds, thresholds
+
+Image = npt.NDArray[np.float32]
+
+
+class Patient:
+    """One study's limits, by code of its Places.
+
+    limit: SUV above which a voxel of that tissue can start a candidate. ordinary: SUV up to which an organ's uptake is its own;
+    0 where the organ has none, infinite where its uptake is uneven by nature.
+    """
+
+    def __init__(self, pet: Volume, places: Places, references: References, options: ThresholdOptions) -> None:
+        self.pet = pet
+        self.places = places
+        self.options = options
+        size = len(places.structures)
+        bones = places.codes_of_kind(StructureKind.BONE, StructureKind.VERTEBRA)
+        self.thresholds: Thresholds = thresholds(references, options.soft_tissue, options.bone, bool(bones))
+        self.is_bone = np.zeros(size, dtype=bool)
+        self.is_bone[sorted(bones)] = True
+        self.limit = np.full(size, self.thresholds.soft, dtype=np.float32)
+        self.limit[self.is_bone] = self.thresholds.bone
+        self.lungs = sorted(places.codes(*options.lung.keys))
+        for code in self.lungs:
+            usual = references.organs.get(self._key(code))
+            lung = max(options.lung.floor, options.lung.factor * usual.median) if usual else self.thresholds.soft
+            self.limit[code] = min(lung, self.thresholds.soft)
+        self.ordinary = np.zeros(size, dtype=np.float32)
+        self.ordinary[sorted(places.codes(*options.soft_masks.uneven))] = np.inf
+        for code in places.codes(*options.soft_masks.even):
+            usual = references.organs.get(self._key(code))
+            highest = usual.median + options.soft_masks.mad_factor * usual.mad if usual else np.inf
+            self.ordinary[code] = max(self.thresholds.soft, highest)
+            self.limit[code] = self.ordinary[code]
+
+    def _key(self, code: int) -> str:
+        structure = self.places.structures[code]
+        return structure.key if structure is not None else ""
+
+    @property
+    def lowest(self) -> float:
+        """SUV below which nothing belongs to a candidate, lung aside."""
+        return self.thresholds.lowest
+
+    def candidate_voxels(self) -> Mask:
+        """Voxels of the PET that may belong to a candidate: above the lowest threshold, in the lung above the lung's own."""
+        mask = self.pet.values > self.lowest
+        for code in self.lungs:
+            limit = float(self.limit[code])
+            found = organ_window(self.pet, self.places, self._key(code)) if limit < self.lowest else None
+            if found is not None:
+                window, inside = found
+                mask[window] |= inside & (self.pet.values[window] > limit)
+        return mask
+
+    def seeds(self, values: Image, codes: Codes, mask: Mask) -> Mask:
+        """Voxels that can start a candidate: above the limit of their tissue. Bone reaches one voxel beyond itself."""
+        limit = self.limit[codes]
+        near_bone = ndimage.binary_dilation(self.is_bone[codes] & mask, np.ones((3, 3, 3))) & (self.ordinary[codes] == 0)
+        limit = np.where(near_bone, np.minimum(limit, self.thresholds.bone), limit)
+        return np.asarray(mask & (values > limit))
+
+    def floor(self, code: int) -> float:
+        """SUV below which nothing belongs to a lesion whose peak lies in this tissue."""
+        return min(self.lowest, float(self.limit[code]))
+
+    def background_limit(self, code: int) -> float:
+        """SUV from which surroundings are themselves suspicious: the organ's own limit where that is higher."""
+        highest = float(self.ordinary[code])
+        return max(self.lowest, highest) if np.isfinite(highest) else self.lowest
+
+    def place(self, code: int, height: float) -> PeakPlace:
+        """Where a peak of this SUV lies, and whether it is an organ's ordinary uptake."""
+        structure = self.places.structures[code]
+        masked = structure.key if structure is not None and 0 < height <= float(self.ordinary[code]) else None
+        return PeakPlace(structure, masked)
