@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -125,15 +124,8 @@ def truths(
             peak = float(suv[wide][near].max())
         counts, why = _counts(lesion, box is not None)
         where = (float(centre[0]), float(centre[1]), float(centre[2]))
-        out.append(Truth(lesion, n, where, volume, _levels(lesion, body, points), box is not None, peak, counts, why))
+        out.append(Truth(lesion, n, where, volume, lesion.levels, box is not None, peak, counts, why))
     return tuple(out)
-
-
-def _levels(lesion: PlacedLesion, body: Body, points: npt.NDArray[np.float64]) -> tuple[str, ...]:
-    """Vertebrae that hold at least 15 % or 0.3 ml of the lesion; the planned ones where the host says so."""
-    if not lesion.levels or not len(points):
-        return lesion.levels
-    return lesion.levels
 
 
 def _counts(lesion: PlacedLesion, in_pet: bool) -> tuple[bool, str]:
@@ -146,32 +138,56 @@ def _counts(lesion: PlacedLesion, in_pet: bool) -> tuple[bool, str]:
     return True, _WHY["metastasis"]
 
 
-def _interval(truth: Sequence[Truth], bone: str, unit: str, spine_unit: str, sacrum: bool) -> bool:
+@dataclass(frozen=True)
+class Reading:
+    """One admissible reading of the counting rules; the default, and each change of it alone, as in configs/counting."""
+
+    spine_is_an_organ: bool = False
+    nodes_count: bool = True
+    lesion_unit: str = "confluent"
+    spine_by_vertebra: bool = True
+    sacrum: bool = True
+
+
+_READINGS = (
+    Reading(spine_is_an_organ=True),
+    Reading(nodes_count=False),
+    Reading(lesion_unit="vertebra"),
+    Reading(lesion_unit="rtog_site"),
+    Reading(spine_by_vertebra=False),
+    Reading(sacrum=False),
+)
+
+
+def _holds(truth: Sequence[Truth], reading: Reading) -> bool:
     """Does INC4 hold under one reading of the rules?"""
-    spinal = [t for t in truth if t.spinal and (sacrum or set(t.levels) != {"S"})]
+    if not reading.nodes_count:
+        truth = [t for t in truth if t.lesion.organ is not Organ.LYMPH_NODE]
+    spinal = [t for t in truth if t.spinal and (reading.sacrum or set(t.levels) != {"S"})]
     vertebrae = {level for t in spinal for level in t.levels}
-    lesions = sum(len(t.levels) if unit == "vertebra" and t.levels else 1 for t in truth)
-    organs = {
-        str(t.lesion.organ) + (":spine" if bone == "spine_other" and t.lesion.organ is Organ.BONE and t.spinal else "")
-        for t in truth
-    }
-    spine = len(vertebrae) if spine_unit == "vertebra" else len(spinal)
+    # how many vertebrae one lesion may fill before it counts as another
+    span = {"vertebra": 1, "rtog_site": 2}.get(reading.lesion_unit, 99)
+    lesions = sum(max(-(-len(t.levels) // span), 1) for t in truth)
+    organs = {(t.lesion.organ, reading.spine_is_an_organ and t.lesion.organ is Organ.BONE and t.spinal) for t in truth}
+    spine = len(vertebrae) if reading.spine_by_vertebra else len(spinal)
     ok = lesions <= LIMITS["lesions_max"] and len(organs) <= LIMITS["organs_max"]
     return ok and LIMITS["spine_min"] <= spine <= LIMITS["spine_max"]
 
 
 def criteria(truth: Sequence[Truth], age: int, mr_levels: Sequence[str] | None) -> dict[str, dict[str, object]]:
-    """Expected answers. mr_levels: vertebrae inside the enhanced MR's field of view, None without such an MR."""
+    """Expected answers. mr_levels: vertebrae inside the enhanced MR's field of view, None without such an MR.
+
+    ``answer``: under the default rules; ``over_readings``: indeterminate where one admissible reading disagrees.
+    """
     counted = [t for t in truth if t.counts]
-    extra = [t for t in truth if t.lesion.plan.kind in ("metastasis", "treated") and t.lesion.plan.suv <= 0]
-    default = _interval(counted, "single", "confluent", "vertebra", True)
-    readings = {
-        _interval(lesions, *choice)
-        for lesions in (counted, [*counted, *extra])
-        for choice in product(("single", "spine_other"), ("confluent", "vertebra"), ("vertebra", "lesion"), (True, False))
-    }
+    unseen = [t for t in truth if t.lesion.plan.kind == "metastasis" and t.lesion.plan.suv <= 0]
+    treated = [t for t in truth if t.lesion.plan.kind == "treated"]
+    default = _holds(counted, Reading())
+    readings = {default, *(_holds(counted, reading) for reading in _READINGS)}
+    readings |= {_holds([*counted, *more], Reading()) for more in (unseen, treated)}
     organs = {t.lesion.organ for t in counted}
     spinal_levels = {level for t in counted for level in t.levels}
+    many = len(organs) > LIMITS["organs_max"] and len(counted) > LIMITS["lesions_max"]
     return {
         "INC2": {"answer": "meets" if 18 <= age <= 75 else "does_not_meet"},
         "INC4": {
@@ -179,11 +195,7 @@ def criteria(truth: Sequence[Truth], age: int, mr_levels: Sequence[str] | None) 
             "over_readings": "meets" if readings == {True} else "does_not_meet" if readings == {False} else "indeterminate",
         },
         "INC5": {"answer": _inc5(spinal_levels, mr_levels)},
-        "EXC1b": {
-            "answer": "meets"
-            if len(organs) > LIMITS["organs_max"] and len(counted) > LIMITS["lesions_max"]
-            else "does_not_meet"
-        },
+        "EXC1": {"answer": "meets" if many else "does_not_meet"},
     }
 
 

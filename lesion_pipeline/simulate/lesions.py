@@ -14,7 +14,7 @@ from lesion_pipeline.simulate.anatomy.parts import Layer, Part
 from lesion_pipeline.simulate.anatomy.solids import Coordinates, Ellipsoid, Field, Implicit, Ripple, Solid, Vector
 from lesion_pipeline.simulate.anatomy.spine import Vertebra
 from lesion_pipeline.simulate.anatomy.structures import structure_of
-from lesion_pipeline.simulate.sites import STATIONS, host_distance, place_in, vertebra_point
+from lesion_pipeline.simulate.sites import GANGLIA, STATIONS, host_distance, place_in, points_at, vertebra_point
 
 Kind = Literal[
     "metastasis",
@@ -28,10 +28,10 @@ Kind = Literal[
     "brown_fat",
     "reactive_node",
 ]
-CtChange = Literal["none", "lytic", "sclerotic", "mass"]
+CtChange = Literal["none", "lytic", "sclerotic", "mass", "fat", "spur"]
 
 #: Hounsfield units of a change on CT (sclerotic: mean of published osteoblastic metastases).
-CT_CHANGE = {"lytic": 42.0, "sclerotic": 640.0}
+CT_CHANGE = {"lytic": 42.0, "sclerotic": 640.0, "fat": -95.0, "spur": 420.0}
 #: HU of tumour in soft organs without contrast.
 CT_MASS = {Organ.LIVER: 38.0, Organ.LUNG: 36.0, Organ.LYMPH_NODE: 42.0, Organ.ADRENAL: 32.0}
 #: (T1, STIR, T1 after contrast) on the scale of ``materials``: metastasis darker than marrow on T1 by 42 %, bright on STIR,
@@ -53,7 +53,7 @@ class LesionPlan:
     site: ``body:T11``, ``pedicle_left:L3``, ``arch:L4``, ``endplate:L5``, a structure key (``liver``, ``rib_left_7``;
     ``lung_right@T5`` at the height of a vertebra), a node station (``node:mediastinal_right``), or ``point:x,y,z`` in body
     coordinates. suv: true uptake before any blur, 0 = not seen on PET. shift: body-frame mm added to the place. bridge_to: a
-    second vertebra that the same tumour fills, confluent.
+    second vertebra that the same tumour fills, confluent. beside: id of an earlier lesion that this one nearly touches.
     """
 
     id: str
@@ -66,6 +66,7 @@ class LesionPlan:
     elongation: float = 1.2
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     bridge_to: str | None = None
+    beside: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,14 +149,14 @@ def _in_vertebra(plan: LesionPlan, body: Body, rng: np.random.Generator) -> Plac
     where, _, level = plan.site.partition(":")
     v: Vertebra = body.spine[level]
     centre = vertebra_point(v, where, plan.diameter_mm, rng) + v.axes @ np.array(plan.shift)
-    solid: Solid = _blob(plan, centre, rng)
+    solid: Solid = _blob(plan, centre, rng, v.axes[:, 2] if where == "band" else None)
     keys, levels = [v.key], [level]
     if plan.bridge_to is not None:
         w = body.spine[plan.bridge_to]
         other = _blob(plan, vertebra_point(w, where, plan.diameter_mm, rng), rng)
+        thin = plan.diameter_mm * 0.35
         neck = Ellipsoid(
-            (centre + other.centre) / 2,
-            [plan.diameter_mm * 0.35, plan.diameter_mm * 0.35, np.linalg.norm(centre - other.centre) * 0.6],
+            (centre + other.centre) / 2, np.array([thin, thin, float(np.linalg.norm(centre - other.centre)) * 0.6])
         )
         solid, keys, levels = _Union([solid, other, neck]), [v.key, w.key], [level, plan.bridge_to]
         return PlacedLesion(plan, solid, (centre + other.centre) / 2, Organ.BONE, v.key, tuple(levels), where)
@@ -163,23 +164,48 @@ def _in_vertebra(plan: LesionPlan, body: Body, rng: np.random.Generator) -> Plac
     return PlacedLesion(plan, _confined(solid, body, keys, spare), centre, Organ.BONE, v.key, tuple(levels), where)
 
 
+def _beside(plan: LesionPlan, body: Body, rng: np.random.Generator, other: PlacedLesion) -> PlacedLesion:
+    """In the same structure as another lesion, a little more than both radii away."""
+    away = (plan.diameter_mm + other.plan.diameter_mm) / 2 * 1.2 + 3
+    inside = host_distance(body, other.structure)
+    ways = rng.standard_normal((200, 3))
+    points = other.centre + away * ways / np.linalg.norm(ways, axis=1, keepdims=True)
+    depth = -inside(points_at(points)).reshape(-1)
+    centre = points[int(np.argmax(depth))]
+    return PlacedLesion(plan, _blob(plan, centre, rng), centre, other.organ, other.structure, other.levels, other.part)
+
+
 def place(plan: LesionPlan, body: Body, rng: np.random.Generator, taken: Sequence[PlacedLesion] = ()) -> PlacedLesion:
     """A place for a plan, clear of the lesions already there. Raises ValueError when the site has no room."""
     where, _, rest = plan.site.partition(":")
-    if where == "node":
-        centre = STATIONS[rest](body) + np.array(plan.shift)
-        solid = _blob(plan, centre, rng)
-        return PlacedLesion(plan, solid, centre, Organ.LYMPH_NODE, f"node_{rest}", (), "node")
-    if where == "point":
-        centre = np.array([float(n) for n in rest.split(",")])
-        return PlacedLesion(plan, _blob(plan, centre, rng), centre, Organ.SOFT_TISSUE, "", (), "point")
+    if where in ("node", "ganglion", "point"):
+        return _at_point(plan, where, rest, body, rng)
     if rest:
         return _in_vertebra(plan, body, rng)
+    if plan.beside is not None:
+        return _beside(plan, body, rng, next(t for t in taken if t.plan.id == plan.beside))
+    return _in_structure(plan, body, rng, taken)
+
+
+def _at_point(plan: LesionPlan, where: str, rest: str, body: Body, rng: np.random.Generator) -> PlacedLesion:
+    """A node station, a ganglion, or a point in body coordinates."""
+    shift = np.array(plan.shift)
+    if where == "node":
+        centre = STATIONS[rest](body) + shift
+        return PlacedLesion(plan, _blob(plan, centre, rng), centre, Organ.LYMPH_NODE, f"node_{rest}", (), "node")
+    if where == "ganglion":
+        centre = GANGLIA[rest](body) + shift
+        solid = _blob(plan, centre, rng, np.array([0.3, 0.2, 1.0]))
+        return PlacedLesion(plan, solid, centre, Organ.OTHER, "ganglion", (), "ganglion")
+    centre = np.array([float(n) for n in rest.split(",")])
+    return PlacedLesion(plan, _blob(plan, centre, rng), centre, Organ.SOFT_TISSUE, "", (), "point")
+
+
+def _in_structure(plan: LesionPlan, body: Body, rng: np.random.Generator, taken: Sequence[PlacedLesion]) -> PlacedLesion:
     key, _, near = plan.site.partition("@")
     height = body.frame.z(near) if near else None
-    centre, axis = place_in(
-        body, key, plan.diameter_mm, rng, taken=[(t.centre, t.plan.diameter_mm) for t in taken], height=height
-    )
+    busy = [(t.centre, t.plan.diameter_mm) for t in taken]
+    centre, axis = place_in(body, key, plan.diameter_mm, rng, taken=busy, height=height)
     centre = centre + np.array(plan.shift)
     structure = structure_of(key)
     solid = _blob(plan, centre, rng, axis)

@@ -18,6 +18,7 @@ STATIONS: Mapping[str, Callable[[Body], Vector]] = {
     "hilar_right": lambda b: b.frame.point(-40, -46, "T6", -4),
     "hilar_left": lambda b: b.frame.point(40, -40, "T6", -4),
     "supraclavicular_left": lambda b: b.frame.point(40, -40, "T1"),
+    "supraclavicular_right": lambda b: b.frame.point(-40, -40, "T1"),
     "axillary_left": lambda b: b.frame.shoulder + np.array([-14.0, -28, -52]),
     "axillary_right": lambda b: (b.frame.shoulder + np.array([-14.0, -28, -52])) * np.array([-1, 1, 1]),
     "coeliac": lambda b: b.frame.point(-8, -46, "L1", 8),
@@ -27,6 +28,19 @@ STATIONS: Mapping[str, Callable[[Body], Vector]] = {
     "iliac_right": lambda b: b.frame.point(-64, -50, "L5", -84),
     "presacral": lambda b: np.array([0.0, 20, -66]) * b.frame.g,
     "inguinal_left": lambda b: np.array([84 * b.frame.g, -72 * b.frame.g, -150 * b.frame.s]),
+}
+
+
+#: Ganglia that take up PSMA ligands: beside the coeliac trunk, at the first rib's neck, in the neck, before the sacrum.
+GANGLIA: Mapping[str, Callable[[Body], Vector]] = {
+    "coeliac_left": lambda b: b.frame.point(16, -32, "L1", 12),
+    "coeliac_right": lambda b: b.frame.point(-16, -32, "L1", 10),
+    "stellate_left": lambda b: b.frame.point(24, -2, "T1", 4),
+    "stellate_right": lambda b: b.frame.point(-24, -2, "T1", 4),
+    "cervical_left": lambda b: b.frame.point(24, -16, "C3"),
+    "cervical_right": lambda b: b.frame.point(-24, -16, "C3"),
+    "sacral_left": lambda b: np.array([22.0 * b.frame.g, 8 * b.frame.g, -36 * b.frame.s]),
+    "sacral_right": lambda b: np.array([-22.0 * b.frame.g, 8 * b.frame.g, -36 * b.frame.s]),
 }
 
 
@@ -46,25 +60,31 @@ def host_distance(body: Body, key: str) -> Callable[[Coordinates], Field]:
 
 
 def vertebra_point(v: Vertebra, where: str, diameter: float, rng: np.random.Generator) -> Vector:
-    """A point of a vertebra: ``body``, ``pedicle_left``/``_right``, ``arch``, ``spinous``, ``endplate``, ``facet``."""
+    """A point of a vertebra.
+
+    where: ``body``, ``pedicle_left``/``_right``, ``arch``, ``spinous``, ``endplate``, ``band`` (below the upper end-plate), or
+    ``facet_left``/``_right``.
+    """
     side = 1 if where.endswith("left") else -1 if where.endswith("right") else int(rng.choice([-1, 1]))
-    if where == "body":
+    part = where.split("_", maxsplit=1)[0]
+    if part == "pedicle":
+        return np.asarray(v.pedicle(side) + v.axes @ np.array([side * 1.0, -3.0, 0.0]))
+    if part == "body":
         room = np.maximum(np.array([v.width, v.depth, v.height]) / 2 - diameter / 2 - 1, 0)
         return v.at(*(rng.uniform(-1, 1, 3) * room))
-    if where.startswith("pedicle"):
-        return np.asarray(v.pedicle(side) + v.axes @ np.array([side * 1.0, -3.0, 0.0]))
-    if where == "spinous":
-        return v.at(
-            0, v.depth / 2 + v.canal[1] + 6 + v.spinous[0] * 0.4, -0.3 * v.spinous[0] * np.sin(np.radians(v.spinous[1]))
-        )
-    if where == "endplate":
-        return v.at(side * v.width * 0.22, -v.depth * 0.2, -v.height / 2)
-    if where.startswith("facet"):
-        return v.at(side * (v.canal[0] / 2 + 5), v.depth / 2 + v.canal[1] + 1, -0.5 * v.segment)
-    return v.at(side * v.canal[0] * 0.4, v.depth / 2 + v.canal[1] + 1, -1)
+    back = v.depth / 2 + v.canal[1]
+    places = {
+        "spinous": (0.0, back + 6 + v.spinous[0] * 0.4, -0.3 * v.spinous[0] * np.sin(np.radians(v.spinous[1]))),
+        "band": (0.0, 0.0, 0.22 * v.height),
+        "endplate": (side * v.width * 0.22, -v.depth * 0.2, -v.height / 2),
+        "facet": (side * (v.canal[0] / 2 + 5), back + 1, -0.5 * v.segment),
+        "arch": (side * v.canal[0] * 0.4, back + 1, -1.0),
+    }
+    return v.at(*places[part])
 
 
-def _at(points: Vector) -> Coordinates:
+def points_at(points: Vector) -> Coordinates:
+    """Coordinates of single points (n, 3), to ask a solid's distance there."""
     p = np.asarray(points, dtype=np.float32).reshape(-1, 1, 1, 3)
     return p[..., 0], p[..., 1], p[..., 2]
 
@@ -94,7 +114,7 @@ def place_in(
     points = rng.uniform(low, high, (4000, 3))
     if height is not None:
         points[:, 2] = height + rng.uniform(-12, 12, len(points))
-    depth = -host_distance(body, key)(_at(points)).reshape(-1)
+    depth = -host_distance(body, key)(points_at(points)).reshape(-1)
     roomy = depth > diameter / 2 + 3
     if roomy.sum() < 5:
         roomy = depth >= np.sort(depth)[-12]

@@ -19,8 +19,8 @@ class BodyParams:
 
     lordosis, kyphosis: factors on the usual supine curvature. scoliosis_deg: greatest sideways tilt of a vertebra; the sign
     tells the side. rotation_deg: about the body's long axis, positive when the left side lies lower. thoracic, lumbar: number
-    of vertebrae (12 and 5 in most people). rib_pairs: 11 leaves the last thoracic vertebra without ribs. seed: unevenness,
-    bowel, vessels.
+    of vertebrae (12 and 5 in most people). rib_pairs: 11 leaves the last thoracic vertebra without ribs. collapsed:
+    vertebrae with the fraction of height that a fracture took. seed: unevenness, bowel, vessels.
     """
 
     sex: Sex = "M"
@@ -35,6 +35,7 @@ class BodyParams:
     thoracic: int = 12
     lumbar: int = 5
     rib_pairs: int | None = None
+    collapsed: tuple[tuple[str, float], ...] = ()
     seed: int = 1
 
     def __post_init__(self) -> None:

@@ -118,6 +118,7 @@ def build_spine(params: BodyParams) -> Spine:
     """Walk the chain; the middle of the lumbosacral disc is the origin of body coordinates."""
     at = np.zeros(3)
     names = level_names(params)
+    lost = dict(params.collapsed)
     out = []
     for n, name in enumerate(names):
         segment, lean, width, depth, *rest = _TABLE[name]
@@ -132,7 +133,9 @@ def build_spine(params: BodyParams) -> Spine:
         twist = side_rad * 0.4
         left = np.cross(back, up)
         left, back = left * np.cos(twist) + back * np.sin(twist), back * np.cos(twist) - left * np.sin(twist)
+        crushed = segment * 0.75 * lost.get(name, 0.0)
         disc = segment * (0.26 if name[0] == "L" else 0.2 if name[0] == "T" else 0.27)
+        segment -= crushed
         broad = params.girth
         out.append(
             Vertebra(
