@@ -96,8 +96,11 @@ def _node_probability(nearby: dict[int, float], places: Places, centre_lps_mm: n
     inside = places.region("mediastinum", centre_lps_mm[None, :])
     if inside is not None and inside[0]:
         said.append(nodes.mediastinum)
+    vessels: tuple[str, ...] = ("aorta", "inferior_vena_cava", "iliac_artery", "iliac_vein")
+    if not places.codes(*vessels):
+        vessels = ("vertebra",)  # the great vessels run along the spine
     for keys, limit, value in (
-        (("aorta", "inferior_vena_cava", "iliac_artery", "iliac_vein"), nodes.near_aorta_mm, nodes.near_aorta),
+        (vessels, nodes.near_aorta_mm, nodes.near_aorta),
         (("hip", "sacrum"), nodes.near_hip_mm, nodes.near_hip),
         (("clavicle", "scapula", "humerus"), nodes.near_shoulder_mm, nodes.near_shoulder),
     ):

@@ -43,8 +43,8 @@ def probability(base: float, fired: Sequence[Fired], rule: Logistic) -> float:
     """Logistic of the base and all rules' odds, then shrinking, floors and ceilings; a ceiling has the last word."""
     total = base + sum(log(max(f.odds, 1e-6)) for f in fired)
     p = 1.0 / (1.0 + exp(-max(-30.0, min(30.0, total))))
-    for f in fired:
-        p = 0.5 + (p - 0.5) * (1.0 - f.shrink)
+    for f in fired:  # a doubt makes a likely lesion less likely; it does not make noise more likely
+        p = min(p, 0.5 + (p - 0.5) * (1.0 - f.shrink))
     p = max([p, *(f.floor for f in fired if f.floor is not None)])
     p = min(rule.highest, max(rule.lowest, p))
     return min([p, *(f.ceiling for f in fired if f.ceiling is not None)])

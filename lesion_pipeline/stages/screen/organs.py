@@ -98,8 +98,14 @@ def _unmapped_bowel(case: Case) -> Outcome:
     lumbar = [m.centre for key, m in marks.items() if key.startswith("vertebra_L") and not key.endswith("_posterior")]
     if top is None or not lumbar:
         return NotAsked("R11_BOWEL", "no bowel in the anatomy")
-    front = float(np.mean([c[1] for c in lumbar]))  # LPS y grows to the back
-    if case.centre[2] > top or case.centre[1] > front:
+    away = case.distance("aorta")
+    if case.centre[2] > top or (away is not None and away <= rule.retroperitoneum_mm):
+        return None
+    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    pelvic = sacrum is not None and case.centre[2] < sacrum.high[2] and abs(case.centre[0] - sacrum.centre[0]) < 60.0
+    # LPS y grows to the back: before the lumbar spine, and in the pelvis before the sacrum's own middle
+    front = sacrum.centre[1] if pelvic and sacrum is not None else float(np.mean([c[1] for c in lumbar]))
+    if case.centre[1] > front:
         return None
     text = "in the abdominal cavity, where no map names the bowel: bowel content cannot be told from a lesion"
     return Fired("R11_BOWEL_UNMAPPED", text, odds=rule.unmapped_odds)

@@ -111,7 +111,7 @@ class Ureter(Table):
 class RenalBed(Table):
     """R10 for the collecting system: beside the vertebrae of ``levels``, within kidney_mm of that side's kidney.
 
-    unmapped_odds: where no map names that kidney.
+    unmapped_odds: where no map names that kidney, from hot_suv on.
     """
 
     levels: tuple[str, ...]
@@ -121,24 +121,31 @@ class RenalBed(Table):
     back_mm: float
     max_bone_share: float
     kidney_mm: float
+    hot_suv: float
     odds: float
     unmapped_odds: float
 
 
 class Pair(Table):
-    """Tonsils, glands and their like: above ``below_level``, a mirror image within mirror_mm of about the same uptake."""
+    """Tonsils, glands and their like, above ``below_level``, a mirror image within mirror_mm of about the same uptake.
+
+    midline_mm, midline_odds: for larynx, tongue and palate, which have no mirror image.
+    """
 
     below_level: str
     mirror_mm: float
     suv_ratio: float
     max_bone_share: float
+    midline_mm: float
+    midline_odds: float
     odds: float
 
 
 class Bowel(Table):
     """R11. focal_ratio: a focus this many times the segment's median, of at most focal_ml, keeps ``focal_floor``.
 
-    unmapped_odds: for a focus of the abdominal cavity when no map names the bowel.
+    unmapped_odds: for a focus of the abdominal cavity when no map names the bowel, unless it lies within retroperitoneum_mm
+    of the aorta, where nodes are.
     """
 
     keys: tuple[str, ...]
@@ -148,6 +155,7 @@ class Bowel(Table):
     focal_floor: float
     odds: float
     unmapped_odds: float
+    retroperitoneum_mm: float
 
 
 class Injection(Table):

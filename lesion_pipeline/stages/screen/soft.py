@@ -61,6 +61,12 @@ def head_and_neck_pair(case: Case) -> Outcome:
         return NotAsked("PAIR_HEAD_NECK", f"no {rule.below_level} in the anatomy")
     if case.centre[2] < mark.centre[2] or case.share_of_bone() > rule.max_bone_share:
         return None
+    middle = case.scene.midline_x
+    if middle is not None and abs(case.centre[0] - middle) <= rule.midline_mm:
+        text = (
+            f"in the midline of the head or neck, where larynx, tongue and palate take up the tracer: SUVmax {case.suv_max:.1f}"
+        )
+        return Fired("MIDLINE_HEAD_NECK", text, odds=rule.midline_odds, klass=LesionClass.PHYSIOLOGIC)
     twin = _mirror_image(case, rule.mirror_mm)
     if twin is None or max(case.suv_max, twin.suv_max) > rule.suv_ratio * min(case.suv_max, twin.suv_max):
         return None

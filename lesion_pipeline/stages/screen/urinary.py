@@ -23,19 +23,25 @@ def _mark(scene: Scene, *keys: str) -> Landmark | None:
 def _course(scene: Scene, rule: Ureter, side: str) -> Points | None:
     """Usual course of one ureter as points (n, 3): hilum, psoas, over the pelvic brim, side wall, bladder.
 
-    None without that kidney or the bladder. LPS: x grows to the patient's left, y to the back, z to the head.
+    None without the bladder, or with neither that kidney nor L2. LPS: x grows to the patient's left, y to the back, z to the head.
     """
-    bladder, kidney = _mark(scene, *_BLADDER), _mark(scene, f"kidney_{side}")
-    if bladder is None or kidney is None:
+    bladder, kidney, upper = _mark(scene, *_BLADDER), _mark(scene, f"kidney_{side}"), _mark(scene, "vertebra_L2")
+    if bladder is None or (kidney is None and upper is None):
         return None
     sign = 1.0 if side == "left" else -1.0
     sacrum = _mark(scene, "sacrum", "vertebra_S", "vertebra_S1")
     lumbar = [m.centre for key in ("vertebra_L3", "vertebra_L4", "vertebra_L5") if (m := _mark(scene, key)) is not None]
     middle = scene.midline_x if scene.midline_x is not None else bladder.centre[0]
     psoas = middle + sign * rule.psoas_mm
-    inner = kidney.low[0] if side == "left" else kidney.high[0]
-    points = [((kidney.centre[0] + inner) / 2, kidney.centre[1], kidney.centre[2]), (psoas, kidney.centre[1], kidney.low[2])]
-    points += [(psoas, c[1] - 15.0, c[2]) for c in sorted(lumbar, key=lambda c: -c[2]) if c[2] < kidney.low[2]]
+    if kidney is not None:
+        inner = kidney.low[0] if side == "left" else kidney.high[0]
+        points = [
+            ((kidney.centre[0] + inner) / 2, kidney.centre[1], kidney.centre[2]),
+            (psoas, kidney.centre[1], kidney.low[2]),
+        ]
+    else:  # where no map names the kidney, its hilum lies beside L2
+        points = [(middle + sign * (rule.psoas_mm + 15.0), *upper.centre[1:])] if upper is not None else []
+    points += [(psoas, c[1] - 15.0, c[2]) for c in sorted(lumbar, key=lambda c: -c[2]) if c[2] < points[-1][2]]
     if sacrum is not None:
         brim = sacrum.high[2]
         points.append((middle + sign * (rule.psoas_mm - 4.0), sacrum.low[1], brim))
@@ -93,7 +99,8 @@ def renal_bed(case: Case) -> Outcome:
     side = "left" if aside > 0 else "right"
     if _mark(case.scene, f"kidney_{side}") is None:
         text = f"renal bed: {where}, where kidney and renal pelvis lie; no map names this kidney"
-        return Fired("R10_RENAL_BED", text, odds=rule.unmapped_odds, klass=LesionClass.PHYSIOLOGIC)
+        odds = rule.unmapped_odds if case.suv_max >= rule.hot_suv else rule.odds
+        return Fired("R10_RENAL_BED", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
     away = case.distance(f"kidney_{side}")
     text = f"renal bed: {where}, {away or 0.0:.0f} mm from the kidney"
     near = away is not None and away <= rule.kidney_mm
