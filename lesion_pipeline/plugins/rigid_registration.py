@@ -1,14 +1,15 @@
-"""Rigid registration of a spine MR to a CT (or PET) with SimpleITK: Euler transform, Mattes mutual information.
+"""Rigid registration of a spine MR to a CT with SimpleITK: Euler transform, Mattes mutual information.
 
-Method: coarse-to-fine mutual information (Mattes 2003) under regular-step gradient descent, a fixed share of voxels sampled
-with a fixed seed, so that one input gives one answer. It starts with the MR where its own coordinates put it, because one
-scanner's frames are often near one another, and where the volumes do not meet, with their centres on each other.
+Method: mutual information (Mattes 2003) under regular-step gradient descent from coarse to fine, a share of voxels sampled with
+a fixed seed, so that one input gives one answer. Two frames of reference that differ say nothing about where the body lies, so
+the search starts from the MR's own coordinates and from places all along the other image's body axis; the best few are refined.
+An answer that does not stand out from the next best place is no answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import SimpleITK
 from pydantic import BaseModel, ConfigDict, Field
 
 from lesion_pipeline.domain.errors import PluginFailedError
-from lesion_pipeline.domain.geometry import Grid, RigidTransform
+from lesion_pipeline.domain.geometry import Grid, Matrix, RigidTransform, apply_affine
 from lesion_pipeline.domain.volume import Modality, Unit, Volume
 from lesion_pipeline.io.sitk import resample_volume, to_image
 
@@ -26,8 +27,9 @@ sitk: Any = SimpleITK
 class Options(BaseModel):
     """working_mm: grid the metric is computed on. sampled: share of its voxels. levels: shrink factors, coarse to fine.
 
-    rotation_limit_deg, shift_limit_mm: an answer beyond is taken as a failure. overlap_low: so is one whose volumes share
-    less than this part of the MR.
+    step_mm: distance of the starts along the body. refined: how many of them are refined. standing_out: share by which the best
+    answer must beat the best one elsewhere. rotation_limit_deg: an answer beyond is taken as a failure. overlap_low: so is one
+    whose volumes share less than this part of the MR.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,8 +39,10 @@ class Options(BaseModel):
     levels: tuple[int, ...] = Field(min_length=1)
     histogram_bins: int = Field(ge=8)
     iterations: int = Field(ge=1)
+    step_mm: float = Field(gt=0)
+    refined: int = Field(ge=2)
+    standing_out: float = Field(ge=0)
     rotation_limit_deg: float = Field(gt=0)
-    shift_limit_mm: float = Field(gt=0)
     overlap_low: float = Field(ge=0, le=1)
     seed: int = 1
 
@@ -46,7 +50,7 @@ class Options(BaseModel):
 class RigidRegistration:
     """A Registrar."""
 
-    name = "rigid_registration"
+    name = "rigid-mattes"
     version = "1"
 
     def __init__(self, options: Options) -> None:
@@ -57,20 +61,47 @@ class RigidRegistration:
 
         Raises PluginFailedError (REGISTRATION_FAILED) when the optimiser fails or its answer is beyond the preset's limits.
         """
+        if fixed.modality is not Modality.CT:
+            raise PluginFailedError("REGISTRATION_FAILED", "an MR is registered to a CT only; a PET shows too little anatomy")
         target = _working(fixed, self.options.working_mm)
         source = _working(moving, self.options.working_mm)
-        fixed_image, moving_image = to_image(target), to_image(source)
-        start = _start(target.grid, source.grid)
-        method = self._method()
-        method.SetInitialTransform(start, inPlace=False)
+        images = (to_image(source), to_image(target))  # sampled in the MR, the smaller of the two
         try:
             with _one_thread():
-                found = method.Execute(fixed_image, moving_image)
+                found = self._best(images, target.grid, source.grid)
         except RuntimeError as error:
             raise PluginFailedError("REGISTRATION_FAILED", "the two images share too little for a registration") from error
-        link = RigidTransform(fixed.grid.frame, moving.grid.frame, _matrix(found)).inverse()
-        self._judge(link, _matrix(start), target.grid, source.grid)
+        link = RigidTransform(moving.grid.frame, fixed.grid.frame, found)
+        self._judge(link, target.grid, source.grid)
         return link
+
+    def _best(self, images: tuple[Any, Any], fixed: Grid, moving: Grid) -> Matrix:
+        """Refine the most promising starts; the best answer must beat the best one elsewhere by the preset's margin."""
+        coarse = []
+        for start in _starts(fixed, moving, self.options.step_mm):
+            method = self._method()
+            method.SetInitialTransform(start, inPlace=False)
+            with suppress(RuntimeError):  # no overlap at this start
+                coarse.append((float(method.MetricEvaluate(*images)), start))
+        if not coarse:
+            raise PluginFailedError("REGISTRATION_FAILED", "the two images share too little for a registration")
+        refined: list[tuple[float, Matrix]] = []
+        for _, start in sorted(coarse, key=lambda scored: scored[0])[: self.options.refined]:
+            method = self._method()
+            method.SetInitialTransform(start, inPlace=False)
+            with suppress(RuntimeError):
+                found = method.Execute(*images)
+                refined.append((float(method.GetMetricValue()), _matrix(found)))
+        if not refined:
+            raise PluginFailedError("REGISTRATION_FAILED", "the two images share too little for a registration")
+        refined.sort(key=lambda scored: scored[0])
+        best, answer = refined[0]
+        middle = moving.world((np.array(moving.shape) - 1) / 2.0)
+        here = apply_affine(answer, middle)
+        elsewhere = [v for v, m in refined[1:] if np.linalg.norm(apply_affine(m, middle) - here) > self.options.step_mm]
+        if elsewhere and best > elsewhere[0] * (1.0 + self.options.standing_out):  # the metric is negative: lower is better
+            raise PluginFailedError("REGISTRATION_FAILED", "several places along the body fit the MR about equally well")
+        return answer
 
     def _method(self) -> Any:
         options, method = self.options, sitk.ImageRegistrationMethod()
@@ -78,6 +109,8 @@ class RigidRegistration:
         method.SetMetricSamplingStrategy(method.RANDOM)
         method.SetMetricSamplingPercentage(options.sampled, options.seed)
         method.SetInterpolator(sitk.sitkLinear)
+        method.SetMetricUseFixedImageGradientFilter(False)  # differences where they are asked for, not over the whole image
+        method.SetMetricUseMovingImageGradientFilter(False)
         method.SetOptimizerAsRegularStepGradientDescent(
             learningRate=2.0, minStep=1e-3, numberOfIterations=options.iterations, relaxationFactor=0.6
         )
@@ -87,16 +120,11 @@ class RigidRegistration:
         method.SetSmoothingSigmasAreSpecifiedInPhysicalUnits(True)
         return method
 
-    def _judge(self, link: RigidTransform, start: np.ndarray[Any, Any], fixed: Grid, moving: Grid) -> None:
-        """Against the start: an answer far away from where the search began is a search that got lost."""
-        change = link.matrix @ start
-        angle = np.degrees(np.arccos(np.clip((np.trace(change[:3, :3]) - 1.0) / 2.0, -1.0, 1.0)))
-        middle = fixed.world((np.array(fixed.shape) - 1) / 2.0)
-        shift = float(np.linalg.norm(change[:3, :3] @ middle + change[:3, 3] - middle))
-        if angle > self.options.rotation_limit_deg or shift > self.options.shift_limit_mm:
-            raise PluginFailedError(
-                "REGISTRATION_FAILED", f"the answer turns by {angle:.0f} degrees and moves by {shift:.0f} mm, beyond the limits"
-            )
+    def _judge(self, link: RigidTransform, fixed: Grid, moving: Grid) -> None:
+        """A patient lies much alike in both machines, and the MR shows a part of what the other image shows."""
+        angle = np.degrees(np.arccos(np.clip((np.trace(link.matrix[:3, :3]) - 1.0) / 2.0, -1.0, 1.0)))
+        if angle > self.options.rotation_limit_deg:
+            raise PluginFailedError("REGISTRATION_FAILED", f"the answer turns the MR by {angle:.0f} degrees, beyond the limit")
         steps = [np.linspace(0, n - 1, min(n, 12)) for n in moving.shape]
         points = moving.world(np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 3))
         shared = float(np.mean(fixed.contains(link.apply(points))))
@@ -116,7 +144,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def factory(options: Mapping[str, object]) -> RigidRegistration:
-    """The entry point: settings of [plugins.rigid_registration]."""
+    """The entry point: settings of [plugins.rigid_mattes]."""
     return RigidRegistration(Options.model_validate(dict(options)))
 
 
@@ -144,17 +172,21 @@ def _right_angled(axes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.asarray(left @ right)
 
 
-def _start(fixed: Grid, moving: Grid) -> Any:
-    """Identity where the volumes meet, else centre on centre; as an Euler transform about the fixed volume's centre."""
-    transform = sitk.Euler3DTransform()
-    centre = fixed.world((np.array(fixed.shape) - 1) / 2.0)
-    transform.SetCenter([float(x) for x in centre])
+def _starts(fixed: Grid, moving: Grid, step_mm: float) -> list[Any]:
+    """Euler transforms (MR points to the other image's): the MR's own coordinates, then its centre along the body's axis."""
     low, high = fixed.bounds()
-    other_low, other_high = moving.bounds()
-    if not (np.all(other_low <= high) and np.all(other_high >= low)):
-        away = moving.world((np.array(moving.shape) - 1) / 2.0) - centre
-        transform.SetTranslation([float(x) for x in away])
-    return transform
+    middle = fixed.world((np.array(fixed.shape) - 1) / 2.0)
+    centre = moving.world((np.array(moving.shape) - 1) / 2.0)
+    mr_low, mr_high = moving.bounds()
+    half = min((mr_high[2] - mr_low[2]) / 2.0, (high[2] - low[2]) / 2.0)
+    places = [np.array([middle[0], middle[1], z]) for z in np.arange(low[2] + half, high[2] - half + step_mm / 2, step_mm)]
+    out = []
+    for shift in (np.zeros(3), *(place - centre for place in places)):
+        transform = sitk.Euler3DTransform()
+        transform.SetCenter([float(x) for x in centre])
+        transform.SetTranslation([float(x) for x in shift])
+        out.append(transform)
+    return out
 
 
 def _matrix(transform: Any) -> np.ndarray[Any, Any]:

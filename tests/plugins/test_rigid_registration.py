@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -14,12 +17,14 @@ from lesion_pipeline.plugins.rigid_registration import RigidRegistration, factor
 
 SETTINGS = {
     "working_mm": 4.0,
-    "sampled": 0.3,
+    "sampled": 0.2,
     "levels": (2, 1),
     "histogram_bins": 32,
-    "iterations": 80,
+    "iterations": 60,
     "rotation_limit_deg": 25.0,
-    "shift_limit_mm": 80.0,
+    "step_mm": 40.0,
+    "refined": 2,
+    "standing_out": 0.05,
     "overlap_low": 0.3,
 }
 
@@ -74,11 +79,27 @@ def test_the_same_input_gives_the_same_answer() -> None:
 
 def test_an_answer_beyond_the_limits_is_a_failure() -> None:
     ct = phantom()
-    mr = as_mr(ct, moved(0.0, (8.0, 0.0, 0.0)))
-    with pytest.raises(PluginFailedError, match="REGISTRATION_FAILED"):
-        factory(SETTINGS | {"shift_limit_mm": 0.5, "iterations": 20}).register(ct, mr)
     with pytest.raises(PluginFailedError, match="REGISTRATION_FAILED"):
         factory(SETTINGS | {"overlap_low": 1.0, "iterations": 5}).register(ct, as_mr(ct, moved(0.0, (150.0, 0.0, 0.0))))
+
+
+def test_a_body_that_looks_alike_all_along_is_no_answer() -> None:
+    values = np.repeat(phantom().values[:, :, 4:5], 120, axis=2)
+    ct = Volume(values, Grid((48, 40, 120), np.diag([4.0, 4.0, 4.0, 1.0]), "ct"), Unit.HU, Modality.CT, "CT-1")
+    with pytest.raises(PluginFailedError, match="equally well"):
+        factory(SETTINGS | {"iterations": 5}).register(ct, as_mr(ct, moved(0.0, (0.0, 0.0, 100.0))))
+
+
+def test_a_pet_shows_too_little_to_register_to() -> None:
+    ct = phantom()
+    pet = Volume(ct.values, ct.grid, Unit.SUVBW, Modality.PT, "PT-1")
+    with pytest.raises(PluginFailedError, match="CT only"):
+        factory(SETTINGS).register(pet, as_mr(ct, moved(0.0, (0.0, 0.0, 0.0))))
+
+
+def test_the_preset_holds_every_setting() -> None:
+    preset = Path(__file__).resolve().parents[2] / "configs" / "fdg-petct.toml"
+    assert factory(tomllib.loads(preset.read_text(encoding="utf-8"))["plugins"]["rigid_mattes"]).name == "rigid-mattes"
 
 
 def test_settings_come_from_the_preset_alone() -> None:
