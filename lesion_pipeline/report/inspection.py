@@ -124,13 +124,21 @@ def inspection_table(assembly: Assembly) -> Table:
     for series in sorted(assembly.series, key=lambda s: (not s.chosen, _ROLE_ORDER[s.role], s.key)):
         table.add_row(
             Text(series.key),
-            Text("USED", style="bold green") if series.chosen else Text(_unused(series), style="dim"),
+            _use_cell(series),
             Text("\n".join(w for w in (_clean(series.kind), _clean(series.description)) if w)),
             Text(_geometry(series)),
             _suv_cell(series),
             _why_cell(series),
         )
     return table
+
+
+def _use_cell(series: Series) -> Text:
+    if not series.chosen:
+        return Text(_unused(series), style="dim")
+    if series.suv is not None and series.suv.status is SuvStatus.REFUSED:
+        return Text("chosen,\nno SUV", style="bold red")
+    return Text("USED", style="bold green")
 
 
 def _unused(series: Series) -> str:

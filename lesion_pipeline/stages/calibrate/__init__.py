@@ -48,7 +48,7 @@ def _assessed(series: Series, options: Options) -> Series:
     try:
         return calibrated(series, options)
     except LesionPipelineError as refusal:
-        caveat = Caveat(refusal.code, STAGE, refusal.message, series.key)
+        caveat = Caveat(refusal.code, STAGE, f"{refusal.message}. {refusal.advice}".rstrip(". "), series.key)
         suv = SuvCalibration(SuvStatus.REFUSED, code=refusal.code, method=refusal.message)
         return replace(series, suv=suv, caveats=(*series.caveats, caveat))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import tomllib
 from collections.abc import Callable
@@ -225,3 +226,10 @@ def test_suvmax_inside_a_published_contour(real_data: Callable[[str], Path]) -> 
 def test_contours_fill_the_voxels_of_their_published_masks(real_data: Callable[[str], Path]) -> None:
     name, passed, total, note = conformance().published_masks(real_data("sts_cropped"))
     assert (passed, total) == (6, 6), f"{name}: {note}"
+
+
+def test_the_documentation_names_every_code() -> None:
+    page = (ROOT / "docs" / "suv.md").read_text(encoding="utf-8")
+    sources = [*(ROOT / "lesion_pipeline" / "stages" / "calibrate").glob("*.py"), ROOT / "lesion_pipeline" / "io" / "tracer.py"]
+    codes = {code for path in sources for code in re.findall(r'"([A-Z]+(?:_[A-Z0-9]+)+)"', path.read_text(encoding="utf-8"))}
+    assert sorted(code for code in codes if f"`{code}`" not in page) == ["SLICES_DIFFER", "SUV_UNKNOWN"]  # defects, not headers
