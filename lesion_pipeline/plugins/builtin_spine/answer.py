@@ -67,7 +67,7 @@ def segmentation_of(spine: Spine, frame: str, name_from: float, one_anchor_ceili
             vertebra,
             number=count + 1 - number,
             centre=spine.parts.centres[number - 1],
-            anchors=reading.anchors,
+            anchors=() if spine.doubts else reading.anchors,
             name_from=name_from,
             ceiling=ceiling,
         )
@@ -116,9 +116,12 @@ def _key(instance: VertebraInstance) -> tuple[str, str | None]:
 
 def _caveats(spine: Spine, vertebrae: tuple[VertebraInstance, ...], variant_from: float) -> list[Caveat]:
     out: list[Caveat] = []
+    if spine.doubts:
+        sentence = f"{' and '.join(spine.doubts)}: the orientation in the header may be wrong, so no vertebra is named"
+        out.append(Caveat("ORIENTATION_SUSPECT", STAGE, sentence))
     ambiguous = [v for v in vertebrae if v.ambiguous]
     if ambiguous:
-        why = "no landmark to count from is in view" if not spine.reading.anchors else "the count from the landmarks is unsure"
+        why = _why(spine)
         spans = ", ".join(f"V{v.instance:02d} {_range(v)}" for v in ambiguous[:4])
         more = " and others" if len(ambiguous) > 4 else ""
         out.append(
@@ -137,6 +140,12 @@ def _caveats(spine: Spine, vertebrae: tuple[VertebraInstance, ...], variant_from
     if variant:
         out.append(Caveat("NUMBERING_VARIANT", STAGE, variant))
     return out
+
+
+def _why(spine: Spine) -> str:
+    if spine.doubts:
+        return "the orientation is in doubt"
+    return "the count from the landmarks is unsure" if spine.reading.anchors else "no landmark to count from is in view"
 
 
 def _range(vertebra: VertebraInstance) -> str:

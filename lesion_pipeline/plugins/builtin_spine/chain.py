@@ -26,6 +26,7 @@ State = Level | str
 LOWEST = -1e30
 SAMPLES = 300
 LONGEST_MM = 62
+NEGLIGIBLE = 9.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,26 +135,36 @@ def _finish(level: Level, scale: float, evidence: Evidence, before: Array, first
     return float(_logsumexp(_finish_weights(level, scale, evidence, before, first), 0))
 
 
-def infer(evidence: Evidence, priors: dict[str, float] | None = None, seed: int = 20230) -> Posterior:
-    """Exact posterior samples over body plan, scale, cuts and names. ``priors``: plan name -> weight (model.CHAINS if None)."""
-    weights = {chain.name: chain.prior for chain in model.CHAINS} if priors is None else priors
-    runs: list[_Run] = []
+def infer(evidence: Evidence, priors: dict[str, float] | None = None, samples: int = SAMPLES, seed: int = 20230) -> Posterior:
+    """Exact posterior samples over body plan, scale, cuts and names. ``priors``: plan name -> weight (model.CHAINS if None).
+
+    Scales that the first plan finds hopeless (NEGLIGIBLE nats below its best) are not tried with the other plans.
+    """
+    chains = [(c, c.prior if priors is None else priors.get(c.name, 0.0)) for c in model.CHAINS]
     scale_prior = np.exp(-0.5 * ((model.SCALES - 1.0) / model.SCALE_SD) ** 2)
     scale_prior /= scale_prior.sum()
-    for chain in model.CHAINS:
-        if weights.get(chain.name, 0.0) <= 0.0:
+    runs: list[_Run] = []
+    tried = np.ones(len(model.SCALES), dtype=bool)
+    for chain, weight in chains:
+        if weight <= 0.0:
             continue
         first = -float(np.log(len(chain.levels) + 2))
-        for scale, weight in zip(model.SCALES, scale_prior, strict=True):
-            run = _forward(chain, float(scale), evidence, first + float(np.log(weight * weights[chain.name])))
-            runs.append(run)
+        found = [
+            _forward(chain, float(scale), evidence, first + float(np.log(share * weight)))
+            for scale, share, use in zip(model.SCALES, scale_prior, tried, strict=True)
+            if use
+        ]
+        if not runs:
+            totals = np.array([run.total for run in found])
+            tried = totals > totals.max() - NEGLIGIBLE
+        runs += found
     totals = np.array([run.total for run in runs])
     evidence_total = float(_logsumexp(totals, 0))
     random = np.random.default_rng(seed)
     share = np.exp(totals - evidence_total)
-    picks = random.choice(len(runs), size=SAMPLES, p=share / share.sum())
-    samples = tuple((runs[p].chain.name, runs[p].scale, _backward(runs[p], evidence, random)) for p in np.sort(picks))
-    return Posterior(samples, evidence_total)
+    picks = random.choice(len(runs), size=samples, p=share / share.sum())
+    drawn = tuple((runs[p].chain.name, runs[p].scale, _backward(runs[p], evidence, random)) for p in np.sort(picks))
+    return Posterior(drawn, evidence_total)
 
 
 def _draw(random: np.random.Generator, weights: Array) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesion_pipeline.domain.volume import Volume
+from lesion_pipeline.plugins.builtin_spine import orientation
 from lesion_pipeline.plugins.builtin_spine.canal import CanalPath, track_canal
 from lesion_pipeline.plugins.builtin_spine.chain import infer
 from lesion_pipeline.plugins.builtin_spine.evidence import gather, visible_range
@@ -20,14 +21,15 @@ from lesion_pipeline.plugins.builtin_spine.straighten import Straight, straighte
 CANAL_STEP_MM = 3.0
 FINE_STEP_MM = 1.5
 #: What the fine box holds around the canal: aside, in front and behind (mm), below and above its ends (mm).
-MARGIN_MM = (100.0, 95.0, 95.0, 55.0, 70.0)
+MARGIN_MM = (100.0, 95.0, 95.0, 75.0, 70.0)
 SHORTEST_MM = 40.0  # less canal than this is no evidence of a spine
+LOWEST_EVIDENCE = -10.0  # nats for a chain of vertebrae against no spine; four real CTs: 9 to 45
 LOWEST_SCORE = 0.30  # mean canal score of a real spine: 0.4 (osteopenic, 3 mm) to 0.95 in four CTs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spine:
-    """Everything that was found. parts is on the lattice of ``box``."""
+    """Everything that was found. parts is on the lattice of ``box``. doubts: what contradicts the header's orientation."""
 
     path: CanalPath
     box: Box
@@ -37,6 +39,7 @@ class Spine:
     reading: Reading
     parts: Parts
     noise_hu: float
+    doubts: tuple[str, ...]
 
 
 def fine_box(ct: Volume, path: CanalPath) -> Box:
@@ -69,7 +72,7 @@ def analyse(ct: Volume) -> Spine | None:
         return None
     ribs = find_ribs(straight, hu)
     reading = read(infer(gather(features, ribs)), features, ribs, low, high - low)
-    if not reading.vertebrae:
+    if not reading.vertebrae or reading.log_evidence < LOWEST_EVIDENCE:
         return None
     parts = paint(box, straight, features, reading)
-    return Spine(path, box, straight, features, ribs, reading, parts, noise)
+    return Spine(path, box, straight, features, ribs, reading, parts, noise, orientation.doubts(straight, hu, ribs))

@@ -19,7 +19,7 @@ LUNG_SEEN = 0.25
 FORAMEN_OFFSET_MM = {"L": 3, "T": 5, "C": 4}
 ARCH_OFFSET_MM = {"C": -3, "L": -4}
 ARCH_WEIGHT = {"C": 1.0, "L": 0.4}
-SACRUM_ILIUM = 0.85
+SACRUM_ILIUM = 0.65
 SACRUM_ALA = 0.30
 SACRUM_SLOPE = 0.60  # sine of the axis' lean; lumbar and thoracic bodies stay below
 SACRUM_GAIN = 2.5
@@ -58,7 +58,7 @@ def gather(features: Features, ribs: Ribs) -> Evidence:
     counts, absent = _rib_counts(ribs, low, high)
     segment = {}
     for level in levels:
-        table = _rib_score(level, counts, absent) * model.TEMPER
+        table = _rib_score(level, counts, absent) * model.TEMPER_RIBS
         segment[level] = table + _span(regions[level])
     states: list[State] = [SACRUM, *levels]
     boundary = {state: _boundary(features, part, state) for state in states}
@@ -94,7 +94,7 @@ def _depths(depth: Array, per_mm: dict[Level, Array]) -> None:
 
 def _ends(features: Features, part: slice) -> tuple[Array, Array]:
     """Per-mm log likelihood ratios of sacrum and head."""
-    pelvis = np.clip((features.ilium[part] - SACRUM_ILIUM) / 0.1, -1.5, 1.0)
+    pelvis = np.clip((features.ilium[part] - SACRUM_ILIUM) / 0.15, -1.5, 1.0)
     bridge = np.clip((features.ala[part] - SACRUM_ALA) / 0.25, -1.0, 1.0)
     slope = np.clip((features.slope[part] - SACRUM_SLOPE) / 0.15, -1.0, 1.0)
     beside = np.where(pelvis > 0, 0.4 + 1.0 * bridge + 0.6 * slope, pelvis)

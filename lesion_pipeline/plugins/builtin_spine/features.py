@@ -203,13 +203,12 @@ def _pelvis(straight: Straight, hu: Floats) -> tuple[Array, Array]:
     The alae are poor in bone: a low threshold, and persistence over 15 mm, which a transverse process does not have.
     """
     hard = hu > 180.0
-    kernel = np.ones(29) / 29.0
     poor = np.clip((hu.astype(np.float64) - 90.0) / 120.0, 0.0, 1.0)
     sides = []
     bridges = []
     for sign in (-1.0, 1.0):
         far = (sign * straight.lat >= 52.0) & (sign * straight.lat <= 82.0)
-        run = ndimage.convolve1d(hard[:, :, far].astype(np.float64), kernel, axis=0, mode="constant")
+        run = ndimage.uniform_filter1d(hard[:, :, far].astype(np.float32), 29, axis=0, mode="nearest")
         sides.append(run.max(axis=(1, 2)))
         near = (sign * straight.lat >= 20.0) & (sign * straight.lat <= 46.0)
         ala = (straight.a >= -45.0) & (straight.a <= 20.0)

@@ -91,6 +91,7 @@ REGION_MM = 12.0  # correlation length of what is seen beside the spine
 
 #: All evidence is raised to this power: neighbouring millimetres are not independent witnesses.
 TEMPER = 0.7
+TEMPER_RIBS = 0.9  # ribs of one pair are nearly independent sightings; neighbours are counted once each
 WEIGHT_DISC = 4.0
 WEIGHT_FORAMEN = 4.0
 WEIGHT_ARCH = 2.5

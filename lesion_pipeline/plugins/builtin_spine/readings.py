@@ -18,6 +18,8 @@ Array = npt.NDArray[np.float64]
 
 MIN_VISIBLE = 0.22  # of its length: less of a vertebra at the edge of the field of view is not reported
 SACRUM_SEEN_MM = 12
+ILIUM_SEEN = 0.7
+ALA_SEEN = 0.25
 BRAIN_SEEN = 0.5
 BRAIN_SEEN_MM = 8
 BELOW_L1_MM = 25
@@ -159,7 +161,7 @@ def find_anchors(pieces: tuple[Piece, ...], bounds: Array, features: Features, r
 
 def _pelvis_seen(features: Features, span: tuple[float, float, Piece]) -> bool:
     part = slice(int(span[0]), int(span[1]))
-    both = (features.ilium[part] > 0.85) & (features.ala[part] > 0.25)
+    both = (features.ilium[part] > ILIUM_SEEN) & (features.ala[part] > ALA_SEEN)
     return int(both.sum()) >= SACRUM_SEEN_MM
 
 

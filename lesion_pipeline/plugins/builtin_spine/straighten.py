@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[np.float64]
 
 SMOOTH_MM = 7.0
-EXTEND_CAUDAL_MM = 45.0
+EXTEND_CAUDAL_MM = 65.0
 EXTEND_CRANIAL_MM = 50.0
 TANGENT_MM = 20
 AXIS_SMOOTH_MM = 9.0
