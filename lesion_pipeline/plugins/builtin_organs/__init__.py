@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lesion_pipeline.domain.anatomy import Segmentation, Structure
 from lesion_pipeline.domain.caveat import Caveat
+from lesion_pipeline.domain.errors import FrameMismatchError
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.study import Study
-from lesion_pipeline.domain.volume import LabelMap, Modality
+from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.plugins.builtin_organs.body import body_from_ct, body_from_pet, looks_alive
 from lesion_pipeline.plugins.builtin_organs.chest import find_chest
 from lesion_pipeline.plugins.builtin_organs.frame import find_frame
-from lesion_pipeline.plugins.builtin_organs.lattice import Floats, lattice_over, on_lattice
+from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, lattice_over, on_lattice
 from lesion_pipeline.plugins.builtin_organs.regions import Labels, name_bones
 from lesion_pipeline.plugins.builtin_organs.skeleton import find_bone
 from lesion_pipeline.plugins.builtin_organs.soft import find_soft_organs
@@ -26,6 +27,12 @@ from lesion_pipeline.plugins.builtin_organs.vocabulary import STRUCTURES, VALUE
 
 _STAGE = "delineate"
 _AIR_HU = -1024.0
+_COARSE = Caveat(
+    "ORGANS_COARSE",
+    _STAGE,
+    "organs were found by built-in rules: their borders are coarse, and pancreas, adrenals, bowel, lymph nodes and genital"
+    " organs are not told apart",
+)
 
 
 class Options(BaseModel):
@@ -55,25 +62,35 @@ class BuiltinOrgans:
     def segment(self, study: Study) -> Segmentation:
         """Label map in the frame of the CT (of the PET where there is no CT). Never raises for an image without a patient."""
         if study.ct is not None:
-            grid = lattice_over(study.ct.grid, self._options.lattice_mm)
-            hu = on_lattice(study.ct, grid, _AIR_HU)
-            return self._from_ct(hu, grid)
+            return self._from_ct(study, study.ct)
         if study.pet is not None:
             grid = lattice_over(study.pet.grid, self._options.pet_lattice_mm)
             return _from_pet(on_lattice(study.pet, grid, 0.0), grid)
         grid = Grid((1, 1, 1), np.eye(4), study.mr[0][1].grid.frame if study.mr else "none")
         return _nothing(grid, "there is neither CT nor PET to see organs in")
 
-    def _from_ct(self, hu: Floats, grid: Grid) -> Segmentation:
+    def _from_ct(self, study: Study, ct: Volume) -> Segmentation:
         step = self._options.lattice_mm
+        grid = lattice_over(ct.grid, step)
+        hu = on_lattice(ct, grid, _AIR_HU)
         body = body_from_ct(hu, step, self._options.body_hu)
         if not body.any() or not looks_alive(hu, body):
             return _nothing(grid, "the CT shows no patient: no body with fat, soft tissue and bone was found")
+        box = _around(body)
+        inner = np.ascontiguousarray(hu[box]), np.ascontiguousarray(body[box])
+        suv = _pet_beside(study, grid, box)
+        labels: Labels = np.zeros(grid.shape, dtype=np.uint16)
+        labels[box], caveats = self._inside(*inner, suv)
+        return Segmentation(LabelMap(labels, grid, _present(labels)), caveats=caveats)
+
+    def _inside(self, hu: Floats, body: Mask, suv: Floats | None) -> tuple[Labels, tuple[Caveat, ...]]:
+        """Labels of one body that fills its box, and what must be known of them."""
+        step = self._options.lattice_mm
         chest = find_chest(hu, body, step)
         bone = find_bone(hu, body, step, self._options.bone_hu) & ~chest.airway
         frame = find_frame(hu, body, bone, chest, step)
         labels: Labels = np.where(body, VALUE["body"], 0).astype(np.uint16)
-        soft = find_soft_organs(hu, body, bone, chest, frame)
+        soft = find_soft_organs(hu, suv, (body, bone), chest, frame)
         for key, mask in soft.items():
             labels[mask] = VALUE[key]
         labels[chest.left & ~bone] = VALUE["lung_left"]
@@ -81,21 +98,34 @@ class BuiltinOrgans:
         labels[chest.airway] = VALUE["airway"]
         named = name_bones(bone, chest, frame)
         labels = np.where(named > 0, named, labels).astype(np.uint16)
-        caveats = [
-            Caveat(
-                "ORGANS_COARSE",
-                _STAGE,
-                "organs were found by built-in rules: their borders are coarse, and pancreas, adrenals, bowel, lymph nodes and"
-                " genital organs are not told apart",
-            )
-        ]
+        caveats = [_COARSE]
         if not chest.lungs.any():
             caveats.append(
                 Caveat("NO_LUNGS", _STAGE, "no lung was found in the CT, so organs that are placed by it are missing")
             )
         if not soft:
             caveats.append(Caveat("NO_SOFT_ORGANS", _STAGE, "no soft organ could be told apart in the CT"))
-        return Segmentation(LabelMap(labels, grid, _present(labels)), caveats=tuple(caveats))
+        return labels, tuple(caveats)
+
+
+def _around(body: Mask) -> tuple[slice, slice, slice]:
+    """The box of the body across its length, two voxels wider; the whole field of view along it."""
+    box = []
+    for other in ((1, 2), (0, 2)):
+        seen = np.flatnonzero(body.any(axis=other))
+        box.append(slice(max(int(seen[0]) - 2, 0), int(seen[-1]) + 3))
+    return box[0], box[1], slice(None)
+
+
+def _pet_beside(study: Study, grid: Grid, box: tuple[slice, slice, slice]) -> Floats | None:
+    """The PET on the lattice where it is in SUV and linked to the CT; organs are then sharpened by it."""
+    if study.pet is None or study.pet.unit is not Unit.SUVBW:
+        return None
+    try:
+        link = study.frames.between(grid.frame, study.pet.grid.frame)
+    except FrameMismatchError:
+        return None
+    return np.ascontiguousarray(on_lattice(study.pet, grid, 0.0, link)[box])
 
 
 def _from_pet(suv: Floats, grid: Grid) -> Segmentation:

@@ -21,7 +21,7 @@ class BodyFrame:
 
     apex, base: slice of the lungs' top and of the level where the lungs end (lateral recesses not counted); None without lungs.
     heads: femoral head centres (left, right) as indices, None where not seen. hip_top: highest slice of the pelvis, or None.
-    skull_base: lowest slice of the cranial cavity, or None.
+    skull_base: lowest slice of the cranial cavity, or None. cranial: what the skull encloses of soft tissue.
     """
 
     step_mm: float
@@ -32,6 +32,7 @@ class BodyFrame:
     heads: tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]
     hip_top: int | None
     skull_base: int | None
+    cranial: Mask
 
     def lateral_mm(self, shape: tuple[int, int, int]) -> Floats:
         """Distance to the left of the spine's axis in mm (negative: right), broadcastable (ni, 1, nk)."""
@@ -56,21 +57,21 @@ def find_frame(hu: Floats, body: Mask, bone: Mask, chest: Chest, step_mm: float)
             base = int(np.flatnonzero(area > 0.35 * area.max())[0])
             cut = int(seen[-1]) >= bone.shape[2] - 2 and len(seen) * step_mm < _SHORT_LUNG_MM
             apex = None if cut else int(seen[-1])
-    skull_base = _cranium(hu, bone, step_mm)
+    cranial = _cranial_cavity(hu, bone, step_mm)
+    levels = np.flatnonzero(cranial.any(axis=(0, 1)))
+    skull_base = int(levels[0]) if len(levels) * step_mm >= 9.0 else None
     spine = _spine_axis(body, bone, mid, step_mm, skull_base)
     heads, hip_top = _pelvis(bone, spine, mid, base, step_mm)
-    return BodyFrame(step_mm, mid, spine, apex, base, heads, hip_top, skull_base)
+    return BodyFrame(step_mm, mid, spine, apex, base, heads, hip_top, skull_base, cranial)
 
 
-def cranial_cavity(hu: Floats, bone: Mask, step_mm: float) -> Mask:
+def _cranial_cavity(hu: Floats, bone: Mask, step_mm: float) -> Mask:
     """Soft tissue enclosed by the skull (slices where bone encloses more than 30 cm2), brain for the most part."""
     cavity = np.zeros(bone.shape, dtype=bool)
-    near = distance_to(bone, step_mm) <= 5.0
-    closed = bone | (distance_to(~near, step_mm) > 5.0)
-    for k in range(bone.shape[2]):
-        plane = closed[:, :, k]
-        if plane.sum() * step_mm**2 < 1000:
-            continue
+    rim = ndimage.generate_binary_structure(2, 2)
+    width = max(round(5.0 / step_mm), 1)
+    for k in np.flatnonzero(bone.sum(axis=(0, 1)) * step_mm**2 > 1000.0):
+        plane = ndimage.binary_closing(np.pad(bone[:, :, k], width), rim, iterations=width)[width:-width, width:-width]
         hole = ndimage.binary_fill_holes(plane) & ~plane
         labels, count = ndimage.label(hole)
         if count:
@@ -80,11 +81,6 @@ def cranial_cavity(hu: Floats, bone: Mask, step_mm: float) -> Mask:
     soft = cavity & (hu > -20.0) & (hu < 120.0)
     mostly = soft.sum(axis=(0, 1)) > 0.8 * np.maximum(cavity.sum(axis=(0, 1)), 1)
     return np.asarray(soft & mostly[None, None, :])
-
-
-def _cranium(hu: Floats, bone: Mask, step_mm: float) -> int | None:
-    levels = np.flatnonzero(cranial_cavity(hu, bone, step_mm).any(axis=(0, 1)))
-    return int(levels[0]) if len(levels) * step_mm >= 9.0 else None
 
 
 def _spine_axis(body: Mask, bone: Mask, mid: float, step_mm: float, skull_base: int | None) -> npt.NDArray[np.float64]:

@@ -132,3 +132,14 @@ def filled_slices(mask: Mask, axis: int) -> Mask:
         if plane.any():
             plane[:] = ndimage.binary_fill_holes(plane)
     return out
+
+
+def window_box(window: Mask, margin: int) -> tuple[slice, ...] | None:
+    """The window's bounding box with a margin: the search works on it alone."""
+    box = []
+    for axis in range(3):
+        seen = np.flatnonzero(window.any(axis=tuple(n for n in range(3) if n != axis)))
+        if not len(seen):
+            return None
+        box.append(slice(max(int(seen[0]) - margin, 0), min(int(seen[-1]) + margin + 1, window.shape[axis])))
+    return tuple(box)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to, grown
+from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to
 
 _CORTEX_HU = 350.0
 _MARROW_HOLE_CM2 = 30.0
 #: A full bladder or a bowel loop; a spine or a femur in view is longer.
 _LARGEST_BLOB_MM = 150.0
+_EVEN_HU = 40.0
 
 
 def find_bone(hu: Floats, body: Mask, step_mm: float, bone_hu: float) -> Mask:
@@ -34,15 +35,17 @@ def _without_contrast(hu: Floats, dense: Mask, step_mm: float) -> Mask:
     labels, count = ndimage.label(dense, np.ones((3, 3, 3), dtype=bool))
     if count == 0:
         return dense
-    index = np.arange(count + 1)
-    size = np.bincount(labels.reshape(-1), minlength=count + 1) * step_mm**3 / 1000
-    peak = np.asarray(ndimage.maximum(hu, labels, index))
-    mean = np.asarray(ndimage.mean(hu, labels, index))
-    depth = np.asarray(ndimage.maximum(distance_to(~dense, step_mm), labels, index))
+    flat, inside = labels[dense], hu[dense]
+    voxels = np.maximum(np.bincount(flat, minlength=count + 1), 1)
+    size = voxels * step_mm**3 / 1000
+    mean = np.bincount(flat, weights=inside, minlength=count + 1) / voxels
+    uneven = np.bincount(flat, weights=np.abs(inside - mean[flat]), minlength=count + 1) / voxels
+    cortex = np.bincount(flat, weights=inside > _CORTEX_HU * 0.75, minlength=count + 1) > 0
+    deep = np.bincount(labels[distance_to(~dense, step_mm) > 9.0], minlength=count + 1) > 0
     boxes = [np.zeros(3), *(np.array([b.stop - b.start for b in box]) for box in ndimage.find_objects(labels))]
     compact = np.max(boxes, axis=1) * step_mm < _LARGEST_BLOB_MM
-    blob = (depth > 9.0) & (peak - mean < 120.0) & compact
-    keep = (size > 0.3) & (peak > _CORTEX_HU * 0.75) & ~blob
+    blob = deep & (uneven < _EVEN_HU) & compact
+    keep = (size > 0.3) & cortex & ~blob
     keep[0] = False
     return np.asarray(keep[labels])
 
@@ -67,8 +70,3 @@ def _with_marrow(hu: Floats, bone: Mask, step_mm: float) -> Mask:
                     target[n] += small[holes]
     marrow = (votes >= 2) | ((votes == 1) & (hu > 100.0))
     return np.asarray(bone | (marrow & (hu > -150.0)))
-
-
-def thick(mask: Mask, radius_mm: float, step_mm: float) -> Mask:
-    """The parts of a mask that a ball of this radius fits into."""
-    return grown(distance_to(~mask, step_mm) > radius_mm, radius_mm, step_mm) & mask

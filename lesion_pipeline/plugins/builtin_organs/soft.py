@@ -7,13 +7,18 @@ parts it from its neighbours. No window (no lungs, no spine, no hips), no organ:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from skimage import morphology as untyped_morphology
 
 from lesion_pipeline.plugins.builtin_organs.chest import Chest
-from lesion_pipeline.plugins.builtin_organs.frame import BodyFrame, cranial_cavity
-from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to, grown, largest
+from lesion_pipeline.plugins.builtin_organs.frame import BodyFrame
+from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to, grown, largest, window_box
+from lesion_pipeline.plugins.builtin_organs.uptake import sharpen
+
+morphology: Any = untyped_morphology  # marks itself typed, its functions are not
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +40,76 @@ _BRAIN_ML = 100.0
 _SEEN_BELOW_LUNGS_MM = 20.0
 
 
-def find_soft_organs(hu: Floats, body: Mask, bone: Mask, chest: Chest, frame: BodyFrame) -> dict[str, Mask]:
-    """Masks by structure key, each (ni, nj, nk); only organs that were found are in it."""
+def find_soft_organs(
+    hu: Floats, suv: Floats | None, tissue: tuple[Mask, Mask], chest: Chest, frame: BodyFrame
+) -> dict[str, Mask]:
+    """Masks by structure key, each (ni, nj, nk); only organs that were found are in it.
+
+    suv: the PET on the lattice, if any. tissue: the body, and its bones.
+    """
+    bone = tissue[1]
+    boneless = tissue[0] & ~bone
     step = frame.step_mm
     smooth = np.asarray(ndimage.gaussian_filter(hu, 4.0 / step))
-    free = body & ~bone & ~chest.lungs & ~chest.airway
+    free = boneless & ~chest.lungs & ~chest.airway
     out: dict[str, Mask] = {}
     if frame.skull_base is not None:
-        brain = largest(cranial_cavity(hu, bone, step))
+        brain = largest(frame.cranial)
         if brain.sum() * step**3 / 1000 > _BRAIN_ML:
             out["brain"] = brain
     lateral = np.broadcast_to(frame.lateral_mm(hu.shape), hu.shape)
     behind = np.broadcast_to(frame.behind_mm(hu.shape), hu.shape)
-    for key, (search, window) in _windows(hu.shape, chest, frame, lateral, behind).items():
+    inside_ribs = _inside_ribs(bone, chest, step)
+    for key, (search, window) in _windows(chest, frame, (lateral, behind), inside_ribs).items():
         taken = np.zeros(hu.shape, dtype=bool)
         for other in out.values():
             taken |= other
-        found = _blob(smooth, free & ~taken, window, search, step)
+        box = window_box(window, round((search.neck_mm + 12.0) / step))
+        if box is None:
+            continue
+        found = _blob(smooth[box], free[box] & ~taken[box], window[box], search, step)
         if found is not None:
-            out[key] = found
+            out[key] = np.zeros(hu.shape, dtype=bool)
+            out[key][box] = found
+    if suv is not None:
+        sharpen(out, smooth, suv, boneless, frame)
+    return out
+
+
+def _inside_ribs(bone: Mask, chest: Chest, step_mm: float) -> Mask:
+    """What the ribs enclose: per slice the convex hull of the bones within 15 mm above and below, and of the lungs.
+
+    Slices without bone on both sides of the body enclose nothing.
+    """
+    out = np.zeros(bone.shape, dtype=bool)
+    reach = round(15.0 / step_mm)
+    lungs = chest.lungs
+    for k in range(bone.shape[2]):
+        near = bone[:, :, max(k - reach, 0) : k + reach + 1].any(axis=2) | lungs[:, :, k]
+        columns = np.flatnonzero(near.any(axis=1))
+        if len(columns) and (columns[-1] - columns[0]) * step_mm > 150.0:
+            out[:, :, k] = morphology.convex_hull_image(near)
     return out
 
 
 def _windows(
-    shape: tuple[int, int, int], chest: Chest, frame: BodyFrame, lateral: Floats, behind: Floats
+    chest: Chest, frame: BodyFrame, place: tuple[Floats, Floats], inside_ribs: Mask
 ) -> dict[str, tuple[_Search, Mask]]:
     step = frame.step_mm
+    lateral, behind = place
+    shape = inside_ribs.shape
     out: dict[str, tuple[_Search, Mask]] = {}
     if np.isnan(frame.spine).all():
         return out
     k = np.arange(shape[2])[None, None, :]
     if frame.base is not None and frame.base * step > _SEEN_BELOW_LUNGS_MM:
         below = (frame.base - k) * step
-        upper = (below > -130.0) & (below < 240.0) & (lateral < np.where(below > -60.0, 60.0, -25.0))
+        # the heart rests on the diaphragm: above the lungs' lowest level the liver is looked for on the right only
+        reach = np.interp(below, (-45.0, 0.0), (-25.0, 60.0))
+        upper = (below > -130.0) & (below < 240.0) & (lateral < reach)
         out["liver"] = (_LIVER, upper & (behind < 45.0) & ~_muscle_of_back(lateral, behind))
-        out["spleen"] = (_SPLEEN, (below > -70.0) & (below < 150.0) & (lateral > 30.0) & (behind > -80.0) & (behind < 50.0))
+        under_ribs = (below > -70.0) & (below < 150.0) & (lateral > 30.0) & (behind > -80.0) & (behind < 50.0)
+        out["spleen"] = (_SPLEEN, under_ribs & inside_ribs)
     if frame.apex is not None and frame.base is not None:
         above = (k - frame.base) * step
         low_chest = frame.base + 0.62 * (frame.apex - frame.base)
