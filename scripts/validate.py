@@ -2,8 +2,9 @@
 
     python scripts/validate.py --work .cache/validation [--studies 32] [--jobs 2] [--full]
 
-Scanners are light unless ``--full``: CT of 3 x 3 x 5 mm, no MR, which halves the time. The script makes ``--studies`` FDG and as many PSMA studies, runs and judges them. Interrupted, it goes on where it stopped; a study's
-DICOM files are removed once it was run (its answer key stays). ``--from-runs`` judges what is there and writes the page.
+Scanners are light unless ``--full``: CT of 3 x 3 x 5 mm, no MR, which halves the time. The script makes ``--studies`` FDG and
+as many PSMA studies, runs and judges them. Interrupted, it goes on where it stopped; a study's DICOM files are removed once it
+was run (its answer key stays). ``--from-runs`` judges what is there and writes the page.
 """
 
 from __future__ import annotations
@@ -187,9 +188,9 @@ anatomy beyond domain types. No detector or segmenter was fitted to this cohort'
 
     python scripts/validate.py --work .cache/validation --studies {cohort["studies"] // 2}{" --full" if full else ""}
 
-Scanners: {scanners}. Cohort: {cohort["studies"]} studies ({tracers}), presets {", ".join(cohort["presets"])}.{lost} Intervals are 95 % bootstrap
-intervals over patients. Rules of matching are stated at the end of `evaluation.html`; in short: one to one by overlap or by
-centroids at most {report["rules"]["match_distance_mm"]:g} mm apart."""
+Scanners: {scanners}. Cohort: {cohort["studies"]} studies ({tracers}), presets {", ".join(cohort["presets"])}.{lost}
+Intervals are 95 % bootstrap intervals over patients. Rules of matching are stated at the end of `evaluation.html`; in short:
+one to one by overlap or by centroids at most {report["rules"]["match_distance_mm"]:g} mm apart."""
 
 
 def _figures(report: Report, parts: Mapping[str, Report]) -> str:
