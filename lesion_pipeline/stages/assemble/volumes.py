@@ -10,6 +10,7 @@ from lesion_pipeline.io.dicom.lattice import TILT_DEGREES, tilt_degrees
 from lesion_pipeline.io.dicom.reader import DicomReader
 from lesion_pipeline.io.dicom.stacks import Stack
 from lesion_pipeline.stages.assemble.choose import STAGE, grid_of
+from lesion_pipeline.stages.assemble.plausible import check_pet
 
 #: Air; scanners pad what lies outside their field of view with less.
 AIR_HU = -1024.0
@@ -32,6 +33,8 @@ def read_volume(reader: DicomReader, stack: Stack) -> tuple[Volume, list[Caveat]
     if decoded.below_floor:
         text = f"{decoded.below_floor} voxels below -1024 HU (padding) were set to -1024"
         caveats.append(Caveat("CT_PADDING", STAGE, text, stack.key))
+    if stack.modality == "PT":
+        caveats += check_pet(decoded.values, stack.key, STAGE)
     volume = Volume(decoded.values, grid_of(stack), unit_of(stack), Modality(stack.modality), stack.key)
     tilt = tilt_degrees(volume.grid.affine)
     if tilt > TILT_DEGREES:
