@@ -22,7 +22,7 @@ class Patient:
     """One study's limits, by code of its Places.
 
     limit: SUV above which a voxel of that tissue can start a candidate. ordinary: SUV up to which an organ's uptake is its own;
-    0 where the organ has none, infinite where its uptake is uneven by nature.
+    0 where the organ has none, infinite where its uptake is uneven by nature. usual: median of an even organ, else 0.
     """
 
     def __init__(self, pet: Volume, places: Places, references: References, options: ThresholdOptions) -> None:
@@ -42,12 +42,14 @@ class Patient:
             lung = max(options.lung.floor, options.lung.factor * usual.median) if usual else self.thresholds.soft
             self.limit[code] = min(lung, self.thresholds.soft)
         self.ordinary = np.zeros(size, dtype=np.float32)
+        self.usual = np.zeros(size, dtype=np.float32)
         self.ordinary[sorted(places.codes(*options.soft_masks.uneven))] = np.inf
         for code in places.codes(*options.soft_masks.even):
             usual = references.organs.get(self._key(code))
             highest = usual.median + options.soft_masks.mad_factor * usual.mad if usual else np.inf
             self.ordinary[code] = max(self.thresholds.soft, highest)
             self.limit[code] = self.ordinary[code]
+            self.usual[code] = usual.median if usual else 0.0
 
     def _key(self, code: int) -> str:
         structure = self.places.structures[code]
@@ -76,9 +78,14 @@ class Patient:
         limit = np.where(near_bone, np.minimum(limit, self.thresholds.bone), limit)
         return np.asarray(mask & (values > limit))
 
-    def floor(self, code: int) -> float:
-        """SUV below which nothing belongs to a lesion whose peak lies in this tissue."""
-        return min(self.lowest, float(self.limit[code]))
+    def cut(self, code: int, top: float, masked: bool) -> float:
+        """SUV at which the extent of a lesion with this highest voxel ends, never below the candidate threshold.
+
+        A focus in an organ of even uptake is measured from the organ's own level, or it would take the organ along.
+        """
+        fraction = self.options.delineation.fraction
+        own = 0.0 if masked else float(self.usual[code])
+        return max(own + fraction * (top - own), min(self.lowest, float(self.limit[code])))
 
     def background_limit(self, code: int) -> float:
         """SUV from which surroundings are themselves suspicious: the organ's own limit where that is higher."""

@@ -65,7 +65,7 @@ def lesions_of(patient: Patient, voxels: Voxels, number: int) -> list[DrawnLesio
     drawn = []
     for part, members in zip(parts, _members(uptake, found, parts), strict=True):
         code = int(codes[part.peak.index])
-        shape = _extent(uptake, members, part, options, patient.floor(code))
+        shape = _extent(uptake, members, part, code, patient)
         if shape is None:
             continue
         region, level, started = shape
@@ -96,24 +96,24 @@ def _members(uptake: _Uptake, found: Relief, parts: list[Part]) -> list[npt.NDAr
 
 
 def _extent(
-    uptake: _Uptake, members: npt.NDArray[np.int64], part: Part, options: ThresholdOptions, floor: float
+    uptake: _Uptake, members: npt.NDArray[np.int64], part: Part, code: int, patient: Patient
 ) -> tuple[Voxels, float, bool] | None:
     """(voxels, SUV the hottest part was cut at, does it hold a seed): round each peak the voxels above a fraction of it."""
-    settings = options.delineation
+    settings = patient.options.delineation
     basin = uptake.basin[members]
     keep = np.zeros(len(members), dtype=bool)
-    highest, level_of_highest = 0.0, floor
+    highest, level_of_highest = 0.0, 0.0
     for basins in part.basins:
         mine = np.isin(basin, basins)
         top = float(uptake.values[members[mine]].max())
-        level = max(settings.fraction * top, floor)
+        level = patient.cut(code, top, part.masked is not None)
         keep |= mine & (uptake.values[members] >= level)
         if top > highest:
             highest, level_of_highest = top, level
     chosen = members[keep]
     if len(chosen) < settings.min_voxels:
         return None
-    region = _connected(uptake.voxels[chosen], uptake.values[chosen], options)
+    region = _connected(uptake.voxels[chosen], uptake.values[chosen], patient.options)
     if len(region) < settings.min_voxels:
         return None
     return region, level_of_highest, bool(uptake.seeds[members].any())

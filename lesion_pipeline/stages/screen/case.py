@@ -185,6 +185,20 @@ class Case:
         return dict(self.site.organ_probabilities).get(organ, 0.0)
 
     @cached_property
+    def usual(self) -> float:
+        """Median SUV of the bone or organ that holds it: what the place takes up without a lesion; 0 where that is not known.
+
+        A bone is judged by the patient's marrow too, for a diseased bone does not know what is usual.
+        """
+        references = self.scene.references
+        own = references.organs.get(self.site.structure)
+        if self.share_of_bone() < 0.3:
+            return own.median if own is not None and self.site.distance_mm == 0 else 0.0
+        said = [own.median] if own is not None else []
+        said += [references.marrow.median] if references.marrow is not None else []
+        return min(said, default=0.0)
+
+    @cached_property
     def axes(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Standard deviations (mm) along the principal axes, longest first, and the axes as rows; voxel size included."""
         spacing = np.array(self.finding.located.candidate.grid.spacing_mm)

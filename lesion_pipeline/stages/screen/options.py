@@ -19,7 +19,8 @@ RuleName = Literal[
 class Logistic(Table):
     """log-odds = intercept + uptake * ln(SUVmax / reference_suv) + contrast * ln(SUVpeak / background)
     + noise * ln(contrast-to-noise / 5) + volume * ln(millilitres) + bone * P(bone), each measurement held within ``limit``,
-    the sum within ``most``: no uptake however hot is proof against the rules.
+    the sum within ``most``: no uptake however hot is proof against the rules. The background is the surroundings or the usual
+    uptake of the lesion's own bone or organ, whichever is higher.
     """
 
     intercept: float

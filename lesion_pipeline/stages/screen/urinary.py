@@ -23,7 +23,7 @@ def _mark(scene: Scene, *keys: str) -> Landmark | None:
 def _course(scene: Scene, rule: Ureter, side: str) -> Points | None:
     """Usual course of one ureter as points (n, 3): hilum, psoas, over the pelvic brim, side wall, bladder.
 
-    None without the bladder, or with neither that kidney nor L2. LPS: x grows to the patient's left, y to the back, z to the head.
+    None without the bladder, or with neither that kidney nor L2. LPS: x grows to the left, y to the back, z to the head.
     """
     bladder, kidney, upper = _mark(scene, *_BLADDER), _mark(scene, f"kidney_{side}"), _mark(scene, "vertebra_L2")
     if bladder is None or (kidney is None and upper is None):
