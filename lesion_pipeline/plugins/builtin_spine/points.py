@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lesion_pipeline.domain.anatomy import VertebralLevel as Level
-from lesion_pipeline.plugins.builtin_spine import model
 from lesion_pipeline.plugins.builtin_spine.chain import LONGEST_MM, LOWEST, SACRUM, Evidence, Posterior, State, infer
 from lesion_pipeline.plugins.builtin_spine.evidence import all_levels
 
@@ -113,9 +112,10 @@ def name_points(
     if anchor is not None:
         _fix(segment, float(s[int(np.flatnonzero(order == anchor[0])[0])]), anchor[1], size)
     states: list[State] = [SACRUM, *segment]
-    nothing = np.arange(size + 1) * FORBIDDEN
+    nothing: Array = np.arange(size + 1, dtype=np.float64) * FORBIDDEN
     # a detector may fire on sacral segments below the last lumbar vertebra
-    sacral = np.log(EXTRA) * np.searchsorted(s[good], np.arange(size + 1, dtype=np.float64), side="left")
+    below = np.searchsorted(s[good], np.arange(size + 1, dtype=np.float64), side="left")
+    sacral: Array = float(np.log(EXTRA)) * below.astype(np.float64)
     evidence = Evidence(segment, {state: np.zeros(size + 1) for state in states}, sacral, nothing, size)
     names = _names(infer(evidence, plans, SAMPLES), s)
     back = np.empty(len(order), dtype=np.int64)

@@ -1,0 +1,141 @@
+"""The naming model of builtin-spine alone: lengths, plans, chains, names for points, and resampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lesion_pipeline.domain.anatomy import VertebralLevel as Level
+from lesion_pipeline.domain.geometry import Grid
+from lesion_pipeline.domain.volume import Modality, Unit, Volume
+from lesion_pipeline.plugins.builtin_spine import model
+from lesion_pipeline.plugins.builtin_spine.points import name_points
+from lesion_pipeline.plugins.builtin_spine.resample import box_of
+
+Array = npt.NDArray[np.float64]
+
+
+def column(levels: tuple[Level, ...], scale: float = 1.0) -> Array:
+    """Body centres (n, 3), caudal first, on a gently curved column with the model's own lengths."""
+    lengths = np.array([model.LENGTH_MM[level] * scale for level in levels])
+    z = np.cumsum(lengths) - lengths / 2
+    return np.stack([3.0 * np.sin(z / 200.0), 20.0 * np.cos(z / 120.0), z], axis=1)
+
+
+def plan(name: str) -> tuple[Level, ...]:
+    return next(chain.levels for chain in model.CHAINS if chain.name == name)
+
+
+def test_plans_are_human() -> None:
+    counts = {
+        c.name: (sum(v.region == "lumbar" for v in c.levels), sum(v.region == "thoracic" for v in c.levels))
+        for c in model.CHAINS
+    }
+    assert counts == {"usual": (5, 12), "L6": (6, 12), "L4": (4, 12), "T13": (5, 13), "T11": (5, 11)}
+    assert sum(c.prior for c in model.CHAINS) == pytest.approx(1.0)
+    assert all(sum(v.region == "cervical" for v in c.levels) == 7 for c in model.CHAINS)
+
+
+def test_length_densities_integrate_to_one() -> None:
+    d = np.arange(0.5, 90.0, 0.05)
+    for level in (Level.C4, Level.T8, Level.L3):
+        assert np.exp(model.log_length(level, 1.0, d)).sum() * 0.05 == pytest.approx(1.0, abs=0.02)
+        assert np.exp(model.log_cut_length(level, 1.0, d)).sum() * 0.05 == pytest.approx(1.0, abs=0.05)
+
+
+@settings(max_examples=6, deadline=None)
+@given(scale=st.floats(0.86, 1.14), first=st.integers(0, 8), count=st.integers(6, 12))
+def test_points_are_named_from_one_end(scale: float, first: int, count: int) -> None:
+    levels = plan("usual")[first : first + count]
+    points = column(levels, scale)
+    named = name_points(points, anchor=(0, levels[0]), plans={"usual": 1.0})
+    assert [n.level for n in named] == list(levels)
+
+
+def test_a_missing_body_is_noticed() -> None:
+    levels = plan("usual")[:10]
+    kept = [n for n in range(10) if n != 4]
+    named = name_points(column(levels)[kept], anchor=(0, Level.L5), plans={"usual": 1.0})
+    assert [n.level for n in named] == [levels[n] for n in kept]
+
+
+def test_six_lumbar_vertebrae_are_counted_where_the_end_is_known() -> None:
+    levels = plan("L6")[:9]
+    named = name_points(column(levels), anchor=(0, Level.L6))
+    assert [n.level for n in named] == list(levels)
+
+
+def test_an_outlier_beside_the_spine_does_not_shift_the_count() -> None:
+    levels = plan("usual")[:9]
+    points = np.vstack([column(levels), [[90.0, 20.0, 140.0]]])
+    named = name_points(points, anchor=(0, Level.L5), plans={"usual": 1.0})
+    assert [n.level for n in named[:9]] == list(levels)
+
+
+def test_regions_alone_find_the_thoracolumbar_border() -> None:
+    levels = plan("usual")[2:12]
+    regions = np.array([[0.02, 0.96, 0.02] if v.region == "thoracic" else [0.02, 0.02, 0.96] for v in levels])
+    named = name_points(column(levels), regions, plans={"usual": 1.0})
+    assert [n.level for n in named] == list(levels)
+
+
+def test_one_point_is_refused() -> None:
+    with pytest.raises(ValueError, match="two centres"):
+        name_points([[0.0, 0.0, 0.0]])
+
+
+def _blob(values: npt.NDArray[np.floating[Any]], affine: Array) -> Volume:
+    shape = (values.shape[0], values.shape[1], values.shape[2])
+    return Volume(values.astype(np.float32), Grid(shape, affine, "ct"), Unit.HU, Modality.CT, "ct")
+
+
+def _reversed(volume: Volume, axis: int) -> Volume:
+    affine = volume.grid.affine.copy()
+    affine[:3, 3] += affine[:3, axis] * (volume.grid.shape[axis] - 1)
+    affine[:3, axis] *= -1
+    return _blob(np.flip(volume.values, axis), affine)
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Volume:
+    values = np.random.default_rng(3).normal(0, 200, (24, 20, 12))
+    affine = np.diag([2.0, 2.0, 4.0, 1.0])
+    affine[:3, 3] = (-20.0, 7.0, 300.0)
+    return _blob(values, affine)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_storage_order_does_not_matter(cloud: Volume, axis: int) -> None:
+    straight, turned = box_of(cloud, 3.0), box_of(_reversed(cloud, axis), 3.0)
+    assert np.allclose(straight.hu, turned.hu, atol=1e-2)
+    assert np.allclose(straight.origin, turned.origin)
+
+
+def test_exchanged_axes_do_not_matter(cloud: Volume) -> None:
+    turned = _blob(cloud.values.transpose(2, 0, 1), cloud.grid.affine[:, [2, 0, 1, 3]])
+    assert np.allclose(box_of(cloud, 3.0).hu, box_of(turned, 3.0).hu, atol=1e-2)
+
+
+def test_a_linear_ramp_survives_resampling() -> None:
+    affine = np.diag([1.5, 1.5, 5.0, 1.0])
+    i, j, k = np.meshgrid(*(np.arange(n) for n in (30, 28, 14)), indexing="ij")
+    box = box_of(_blob(1.5 * i * 3.0 - 1.5 * j + 5.0 * k, affine), 3.0)
+    x, y, z = (box.origin[n] + 3.0 * np.arange(box.hu.shape[n]) for n in range(3))
+    expected = 3.0 * x[:, None, None] - y[None, :, None] + z[None, None, :]
+    assert np.abs(box.hu - expected)[2:-2, 2:-2, 2:-2].max() < 0.05
+
+
+def test_a_tilted_gantry_is_sampled_where_the_voxels_are() -> None:
+    affine = np.diag([2.0, 2.0, 4.0, 1.0])
+    affine[1, 2] = 1.0  # sheared: every slice lies 1 mm further back
+    i, j, k = np.meshgrid(*(np.arange(n) for n in (24, 24, 16)), indexing="ij")
+    volume = _blob(2.0 * j + 1.0 * k + 0.0 * i, affine)  # the value is the posterior coordinate
+    box = box_of(volume, 3.0)
+    y = box.origin[1] + 3.0 * np.arange(box.hu.shape[1])
+    middle = box.hu[3:-3, 8:12, 4:-4]
+    assert np.abs(middle - y[None, 8:12, None]).max() < 1.0
