@@ -322,15 +322,13 @@ def _read_data_set(header: RawHeader, pos: int) -> None:
         pos = after
 
 
-def fragments(header: RawHeader) -> list[tuple[int, int]]:
+def fragments(data: Buffer) -> list[tuple[int, int]]:
     """Places of the fragments of encapsulated pixel data, without the offset table (PS3.5 A.4).
 
-    Raises DicomFaultError (TRUNCATED, PARSE_ERROR).
+    data: everything behind the header of the pixel data element. Raises DicomFaultError (TRUNCATED, PARSE_ERROR).
     """
-    if header.pixels is None:
-        return []
-    pos, end = header.pixels
-    walker = Walker(header.data, Encoding(explicit=True, little=True))
+    pos, end = 0, len(data)
+    walker = Walker(data, Encoding(explicit=True, little=True))
     found: list[tuple[int, int]] = []
     while True:
         tag, _, start, length = walker.next(pos, end)

@@ -296,8 +296,11 @@ def _fill(out: dict[str, Any], header: RawHeader) -> None:
     out["signed"] = reader.us(0x00280103) == 1
     out["patient"] = _patient(*(reader.raw(tag) for tag in _PATIENT))
     out["unsafe_text"] = _unsafe(reader)
-    out["has_pixels"] = header.pixels is not None
+    if header.pixels is not None:
+        out["pixels_from"], out["pixels_to"] = header.pixels
     out["encapsulated"] = header.encapsulated
+    out["little"] = header.encoding.little
+    out["integers"] = 0x7FE00010 in header.elements
     out["lossy"] = text(reader.raw(0x00282110)) == "01" or header.syntax in _LOSSY_SYNTAXES
     out["image_type"] = [part.upper() for part in out.get("image_type", [])]
     out["mosaic"] = _mosaic(reader, out["image_type"])

@@ -12,15 +12,14 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
-from lesion_pipeline.io.dicom.elements import NATIVE, DicomFaultError, RawHeader, fragments
-from lesion_pipeline.io.dicom.extract import Reader, text
+from lesion_pipeline.io.dicom.elements import NATIVE, Buffer, DicomFaultError, fragments
 
 Stored = npt.NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class PixelFormat:
-    """What is needed to turn bytes into numbers."""
+    """What is needed to turn bytes into numbers, as the header says it."""
 
     rows: int
     columns: int
@@ -30,81 +29,72 @@ class PixelFormat:
     stored: int
     signed: bool
     photometric: str
+    syntax: str
+    little: bool
+    integers: bool  # False for floating-point pixel data
+
+    def check(self) -> None:
+        """Raises DicomFaultError (UNSUPPORTED_PIXELS, NOT_GRAYSCALE)."""
+        if self.samples != 1:
+            raise DicomFaultError("NOT_GRAYSCALE", "the pixels are colours, not quantities")
+        if self.allocated not in {8, 16, 32} or not 1 <= self.stored <= self.allocated or min(self.rows, self.columns) < 1:
+            text = f"{self.rows} x {self.columns} pixels of {self.stored} in {self.allocated} bits"
+            raise DicomFaultError("UNSUPPORTED_PIXELS", text)
+        if not self.integers:
+            raise DicomFaultError("UNSUPPORTED_PIXELS", "the pixels are stored as floating point numbers")
+        if self.allocated == 8 and not self.little:
+            raise DicomFaultError("UNSUPPORTED_PIXELS", "8-bit pixels in big-endian words")
+
+    @property
+    def native(self) -> bool:
+        return self.syntax in NATIVE
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one uncompressed frame."""
+        return self.rows * self.columns * self.allocated // 8
 
 
-def pixel_format(header: RawHeader) -> PixelFormat:
-    """Raises DicomFaultError (UNSUPPORTED_PIXELS, NOT_GRAYSCALE)."""
-    reader = Reader(header)
-    allocated = reader.us(0x00280100) or 0
-    made = PixelFormat(
-        rows=reader.us(0x00280010) or 0,
-        columns=reader.us(0x00280011) or 0,
-        frames=max(1, int(text(reader.raw(0x00280008)) or 1)),
-        samples=reader.us(0x00280002) or 1,
-        allocated=allocated,
-        stored=reader.us(0x00280101) or allocated,
-        signed=reader.us(0x00280103) == 1,
-        photometric=text(reader.raw(0x00280004)) or "MONOCHROME2",
-    )
-    if made.samples != 1:
-        raise DicomFaultError("NOT_GRAYSCALE", "the pixels are colours, not quantities")
-    if made.allocated not in {8, 16, 32} or not 1 <= made.stored <= made.allocated or min(made.rows, made.columns) < 1:
-        raise DicomFaultError(
-            "UNSUPPORTED_PIXELS", f"{made.rows} x {made.columns} pixels of {made.stored} in {made.allocated} bits"
-        )
-    if 0x7FE00010 not in header.elements:
-        raise DicomFaultError("UNSUPPORTED_PIXELS", "the pixels are stored as floating point numbers")
-    return made
-
-
-def _native(header: RawHeader, form: PixelFormat, frame: int) -> Stored:
-    little = header.encoding.little
-    dtype = np.dtype(f"{'<' if little else '>'}{'i' if form.signed else 'u'}{form.allocated // 8}")
-    count = form.rows * form.columns
-    assert header.pixels is not None  # noqa: S101  (the scan refuses files without pixels)
-    start = header.pixels[0] + frame * count * dtype.itemsize
-    if start + count * dtype.itemsize > header.pixels[1]:
+def _native(data: Buffer, form: PixelFormat) -> Stored:
+    dtype = np.dtype(f"{'<' if form.little else '>'}{'i' if form.signed else 'u'}{form.allocated // 8}")
+    if len(data) < form.frame_bytes:
         raise DicomFaultError("TRUNCATED", "the pixel data ends early")
-    if form.allocated == 8 and not little and header.elements[0x7FE00010][0] == b"OW":
-        raise DicomFaultError("UNSUPPORTED_PIXELS", "8-bit pixels in big-endian words")
-    return np.frombuffer(header.data, dtype=dtype, count=count, offset=start).reshape(form.rows, form.columns)
+    return np.frombuffer(data, dtype=dtype, count=form.rows * form.columns).reshape(form.rows, form.columns)
 
 
-def _codestream(header: RawHeader, form: PixelFormat, frame: int) -> bytes:
+def _codestream(data: Buffer, form: PixelFormat, frame: int) -> bytes:
     """The compressed bytes of one frame."""
-    places = fragments(header)
+    places = fragments(data)
     if form.frames == 1:
-        return b"".join(bytes(header.data[start:stop]) for start, stop in places)
+        return b"".join(bytes(data[start:stop]) for start, stop in places)
     if len(places) == form.frames:
         start, stop = places[frame]
-        return bytes(header.data[start:stop])
-    assert header.pixels is not None  # noqa: S101  (as above)
-    packed = bytes(header.data[header.pixels[0] : header.pixels[1]])
-    for number, data in enumerate(generate_frames(packed, number_of_frames=form.frames)):
+        return bytes(data[start:stop])
+    for number, packed in enumerate(generate_frames(bytes(data), number_of_frames=form.frames)):
         if number == frame:
-            return data
+            return packed
     raise DicomFaultError("TRUNCATED", "a frame is missing")
 
 
-def _compressed(header: RawHeader, form: PixelFormat, frame: int) -> Stored:
-    stream = _codestream(header, form, frame)
+def _compressed(data: Buffer, form: PixelFormat, frame: int) -> Stored:
+    stream = _codestream(data, form, frame)
     if not stream:
         raise DicomFaultError("TRUNCATED", "a compressed frame is empty")
     try:
-        decoder = get_decoder(UID(header.syntax))
+        decoder = get_decoder(UID(form.syntax))
     except NotImplementedError as error:
-        raise DicomFaultError("UNSUPPORTED_SYNTAX", f"transfer syntax {header.syntax} is not supported") from error
+        raise DicomFaultError("UNSUPPORTED_SYNTAX", f"transfer syntax {form.syntax} is not supported") from error
     if not decoder.is_available:
-        raise DicomFaultError("UNSUPPORTED_SYNTAX", f"no decoder is installed for transfer syntax {header.syntax}")
+        raise DicomFaultError("UNSUPPORTED_SYNTAX", f"no decoder is installed for transfer syntax {form.syntax}")
     length = len(stream)
     item = b"\xfe\xff\x00\xe0" + (length + length % 2).to_bytes(4, "little") + stream + b"\0" * (length % 2)
     options: dict[str, Any] = {
-        "transfer_syntax_uid": UID(header.syntax),
+        "transfer_syntax_uid": UID(form.syntax),
         "rows": form.rows,
         "columns": form.columns,
         "number_of_frames": 1,
         "samples_per_pixel": 1,
-        "photometric_interpretation": form.photometric,
+        "photometric_interpretation": form.photometric or "MONOCHROME2",
         "bits_allocated": form.allocated,
         "bits_stored": form.stored,
         "pixel_representation": int(form.signed),
@@ -122,10 +112,13 @@ def _compressed(header: RawHeader, form: PixelFormat, frame: int) -> Stored:
     return values
 
 
-def stored_frame(header: RawHeader, frame: int) -> Stored:
-    """Stored values (rows, columns) of one frame, as they stand. Raises DicomFaultError."""
-    form = pixel_format(header)
-    return _native(header, form, frame) if header.syntax in NATIVE else _compressed(header, form, frame)
+def stored_frame(data: Buffer, form: PixelFormat, frame: int) -> Stored:
+    """Stored values (rows, columns) of one frame, as they stand.
+
+    data: the frame's own bytes when native; all of the encapsulated pixel data when compressed. Raises DicomFaultError.
+    """
+    form.check()
+    return _native(data, form) if form.native else _compressed(data, form, frame)
 
 
 def masked(values: Stored, stored_bits: int, *, keep_clip: bool) -> tuple[Stored, int]:

@@ -14,11 +14,12 @@ import socket
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,10 @@ SECONDS = 20.0
 MEMORY_BYTES = 1536 << 20
 #: Children that may die in one study before the study is refused.
 MAX_DEATHS = 6
+#: Children that share work, and how much each must have at least: files to scan, voxels to decode.
+MAX_WORKERS = 2
+FILES_EACH = 64
+VOXELS_EACH = 4 << 20
 #: Largest volume that is read.
 MAX_VOLUME_BYTES = 8 << 30
 
@@ -91,19 +96,67 @@ def _shared_memory(size: int) -> int:
     return descriptor
 
 
-class DicomReader:
-    """Scans and decodes files through a child process. Use as a context manager.
+class _Child:
+    """One forked child and the channel to it. Raises ChildLostError when it dies, stalls or talks nonsense."""
 
-    paths: the files of the study; records and requests name them by index.
+    def __init__(self, seconds: float, memory_bytes: int) -> None:
+        ours, theirs = socket.socketpair()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: the child touches none of their locks
+            pid = os.fork()
+        if pid == 0:
+            try:
+                ours.close()
+                worker.child(theirs, memory_bytes)
+            finally:
+                os._exit(0)
+        theirs.close()
+        ours.settimeout(seconds)
+        self.pid, self._channel = pid, ours
+
+    def close(self) -> None:
+        """End the child, whatever it is doing."""
+        if self.pid:
+            self._channel.close()
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+    def send(self, request: dict[str, Any], memory: int | None = None) -> None:
+        body = json.dumps(request, separators=(",", ":")).encode("ascii")
+        try:
+            socket.send_fds(self._channel, [len(body).to_bytes(4, "big")], [] if memory is None else [memory])
+            self._channel.sendall(body)
+        except OSError as error:
+            raise ChildLostError from error
+
+    def receive(self) -> dict[str, Any]:
+        try:
+            size = int.from_bytes(worker.receive_exactly(self._channel, 4), "big")
+            answer: dict[str, Any] = json.loads(worker.receive_exactly(self._channel, size))
+        except (OSError, EOFError, ValueError) as error:
+            raise ChildLostError from error
+        return answer
+
+
+class DicomReader:
+    """Scans and decodes files through child processes. Use as a context manager.
+
+    paths: the files of the study; records and requests name them by index. seconds: longest wait for one file or slice.
+    workers: children that share big work; all but the first are forked when they are needed.
     """
 
-    def __init__(self, paths: Sequence[Path], seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self, paths: Sequence[Path], seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES, workers: int | None = None
+    ) -> None:
         self.paths = [os.fspath(p) for p in paths]
         self.seconds = seconds
         self.memory_bytes = memory_bytes
+        self.workers = workers or max(
+            1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+        )
         self.deaths = 0
-        self._pid = 0
-        self._channel: socket.socket | None = None
+        self._children: list[_Child | None] = [None] * self.workers
 
     def __enter__(self) -> Self:
         return self
@@ -112,53 +165,24 @@ class DicomReader:
         self.close()
 
     def close(self) -> None:
-        """End the child, whatever it is doing."""
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-            self._pid = 0
+        """End the children, whatever they are doing."""
+        for child in self._children:
+            if child is not None:
+                child.close()
+        self._children = [None] * self.workers
 
-    def _start(self) -> socket.socket:
-        if self._channel is not None:
-            return self._channel
-        ours, theirs = socket.socketpair()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # forking beside threads: the child touches none of their locks
-            pid = os.fork()
-        if pid == 0:
-            try:
-                ours.close()
-                worker.child(theirs, self.memory_bytes)
-            finally:
-                os._exit(0)
-        theirs.close()
-        ours.settimeout(self.seconds)
-        self._pid, self._channel = pid, ours
-        return ours
+    def _child(self, number: int = 0) -> _Child:
+        child = self._children[number]
+        if child is None:
+            child = self._children[number] = _Child(self.seconds, self.memory_bytes)
+        return child
 
-    def _send(self, request: dict[str, Any], memory: int | None = None) -> socket.socket:
-        channel = self._start()
-        body = json.dumps(request, separators=(",", ":")).encode("ascii")
-        try:
-            socket.send_fds(channel, [len(body).to_bytes(4, "big")], [] if memory is None else [memory])
-            channel.sendall(body)
-        except OSError as error:
-            self._lost(error)
-        return channel
-
-    def _receive(self, channel: socket.socket) -> dict[str, Any]:
-        try:
-            size = int.from_bytes(worker.receive_exactly(channel, 4), "big")
-            answer: dict[str, Any] = json.loads(worker.receive_exactly(channel, size))
-        except (OSError, EOFError, ValueError) as error:
-            self._lost(error)
-        return answer
-
-    def _lost(self, error: Exception) -> NoReturn:
-        self.close()
+    def _lost(self, number: int, error: ChildLostError) -> None:
+        """Bury a child. Raises InputError (PARSE_ERROR) when too many have died."""
+        child = self._children[number]
+        if child is not None:
+            child.close()
+            self._children[number] = None
         self.deaths += 1
         if self.deaths > MAX_DEATHS:
             raise InputError(
@@ -166,25 +190,43 @@ class DicomReader:
                 "too many files kill the reader or stall it",
                 advice="Look at the input: it may be damaged on purpose.",
             ) from error
-        raise ChildLostError from error
+
+    def _shared(self, work: Callable[[int, int, int], None], count: int, least: int) -> None:
+        """work(child, first, stop) over ``count`` things, in shares of at least ``least``, at the same time."""
+        shares = max(1, min(self.workers, count // least))
+        bounds = [count * n // shares for n in range(shares + 1)]
+        for number in range(shares):
+            self._child(number)  # forked here, before any thread is started
+        if shares == 1:
+            work(0, 0, count)
+            return
+        with ThreadPoolExecutor(shares) as pool:
+            running = [pool.submit(work, n, bounds[n], bounds[n + 1]) for n in range(shares)]
+        for share in running:
+            share.result()
 
     def scan(self) -> Scan:
         """The header facts of every file. A file that kills or stalls the child becomes a record with fault PARSE_ERROR."""
-        found = Scan()
-        done = 0
-        while done < len(self.paths):
-            try:
-                channel = self._send({"op": "scan", "paths": self.paths[done:]})
-                while done < len(self.paths):
-                    self._take(found, done, self._receive(channel))
+        answers: list[dict[str, Any]] = [{} for _ in self.paths]
+
+        def share(number: int, first: int, stop: int) -> None:
+            done = first
+            while done < stop:
+                try:
+                    child = self._child(number)
+                    child.send({"op": "scan", "paths": self.paths[done:stop]})
+                    while done < stop:
+                        answers[done] = child.receive()
+                        done += 1
+                except ChildLostError as error:
+                    self._lost(number, error)
+                    answers[done] = {"error": "PARSE_ERROR", "text": "reading the file took too long or killed the reader"}
                     done += 1
-            except ChildLostError:
-                found.records.append(
-                    FileRecord(
-                        index=done, fault="PARSE_ERROR", fault_text="reading the file took too long or killed the reader"
-                    )
-                )
-                done += 1
+
+        self._shared(share, len(self.paths), FILES_EACH)
+        found = Scan()
+        for index, answer in enumerate(answers):
+            self._take(found, index, answer)
         return found
 
     @staticmethod
@@ -202,11 +244,36 @@ class DicomReader:
     def _file(self, record: FileRecord) -> list[Any]:
         return [self.paths[record.index], record.size, record.mtime_ns]
 
+    def _items(self, slices: Sequence[SliceRef]) -> tuple[list[list[Any]], list[list[Any]]]:
+        """(items, forms) as the child wants them: a form is written once, an item names its form."""
+        forms: dict[tuple[Any, ...], int] = {}
+        items = []
+        for ref in slices:
+            file = ref.file
+            form = (
+                *(file.rows, file.columns, max(1, file.frames), file.samples, file.bits_allocated),
+                *(
+                    file.bits_stored or file.bits_allocated,
+                    file.signed,
+                    file.photometric,
+                    file.syntax,
+                    file.little,
+                    file.integers,
+                ),
+            )
+            number = forms.setdefault(form, len(forms))
+            place = [file.pixels_from, file.pixels_to, number]
+            items.append([*self._file(file), ref.frame, *place, ref.slope, ref.intercept])
+        return items, [list(form) for form in forms]
+
     def _one(self, request: dict[str, Any]) -> dict[str, Any]:
         """The single answer to a request. Raises InputError with the child's code."""
         try:
-            answer = self._receive(self._send(request))
+            child = self._child()
+            child.send(request)
+            answer = child.receive()
         except ChildLostError as error:
+            self._lost(0, error)
             raise InputError("PARSE_ERROR", "reading a header took too long or killed the reader") from error
         self._raise(answer, None)
         return answer
@@ -220,10 +287,13 @@ class DicomReader:
 
     def hashes(self, slices: Sequence[SliceRef]) -> list[str]:
         """sha256 of the stored values of each frame, the same for every lossless transfer syntax. Raises InputError."""
+        items, forms = self._items(slices)
         try:
-            channel = self._send({"op": "hash", "items": [[*self._file(s.file), s.frame] for s in slices]})
-            answers = [self._receive(channel) for _ in slices]
+            child = self._child()
+            child.send({"op": "hash", "items": items, "forms": forms})
+            answers = [child.receive() for _ in slices]
         except ChildLostError as error:
+            self._lost(0, error)
             raise InputError("PARSE_ERROR", "decoding took too long or killed the reader") from error
         for answer in answers:
             self._raise(answer, None)
@@ -249,26 +319,34 @@ class DicomReader:
         return Decoded(values, high, low)
 
     def _fill(self, slices: Sequence[SliceRef], series: str, memory: int, *, ct: bool, floor: float | None) -> tuple[int, int]:
-        items = [[*self._file(s.file), s.frame, s.slope, s.intercept] for s in slices]
+        items, forms = self._items(slices)
         rows, columns = slices[0].file.rows, slices[0].file.columns
-        high = low = 0
-        try:
-            channel = self._send(
-                {"op": "decode", "rows": rows, "columns": columns, "items": items, "ct": ct, "floor": floor}, memory
-            )
-            for _ in slices:
-                answer = self._receive(channel)
-                self._raise(answer, series)
-                high += answer["high_bits"]
-                low += answer["below_floor"]
-        except ChildLostError as error:
-            raise InputError(
-                "PARSE_ERROR",
-                "decoding the pixels took too long or killed the decoder",
-                series=series,
-                advice="Export the series again.",
-            ) from error
-        return high, low
+        request = {
+            "op": "decode",
+            "forms": forms,
+            "rows": rows,
+            "columns": columns,
+            "slices": len(slices),
+            "ct": ct,
+            "floor": floor,
+        }
+        mended: list[tuple[int, int]] = []
+
+        def share(number: int, first: int, stop: int) -> None:
+            try:
+                child = self._child(number)
+                child.send(request | {"first": first, "items": items[first:stop]}, memory)
+                for _ in range(first, stop):
+                    answer = child.receive()
+                    self._raise(answer, series)
+                    mended.append((answer["high_bits"], answer["below_floor"]))
+            except ChildLostError as error:
+                self._lost(number, error)
+                text = "decoding the pixels took too long or killed the decoder"
+                raise InputError("PARSE_ERROR", text, series=series, advice="Export the series again.") from error
+
+        self._shared(share, len(slices), max(1, VOXELS_EACH // (rows * columns)))
+        return sum(high for high, _ in mended), sum(low for _, low in mended)
 
     def pet_facts(self, files: Sequence[FileRecord], order: Sequence[int] | None = None) -> PetFacts:
         """PET header facts; files in slice order, or one multi-frame object with its frames' order. Raises InputError."""

@@ -96,8 +96,11 @@ class FileRecord:
     bits_allocated: int = 0
     bits_stored: int = 0
     signed: bool = False
-    has_pixels: bool = False
+    pixels_from: int = 0  # bytes of the pixel data in the file (in the inflated data set of a deflated file)
+    pixels_to: int = 0
     encapsulated: bool = False
+    little: bool = True
+    integers: bool = True
     lossy: bool = False
     position: tuple[float, ...] | None = None
     orientation: tuple[float, ...] | None = None

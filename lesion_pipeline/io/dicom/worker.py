@@ -27,9 +27,9 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
-from lesion_pipeline.io.dicom.elements import Buffer, DicomFaultError, NotDicomError, RawHeader, read_header
+from lesion_pipeline.io.dicom.elements import DEFLATED, Buffer, DicomFaultError, NotDicomError, RawHeader, read_header
 from lesion_pipeline.io.dicom.extract import record_of
-from lesion_pipeline.io.dicom.pixels import masked, modality_values, pixel_format, stored_frame
+from lesion_pipeline.io.dicom.pixels import PixelFormat, Stored, masked, modality_values, stored_frame
 from lesion_pipeline.io.pet_facts import read_patient_facts, read_pet_facts
 from lesion_pipeline.io.plain import to_plain
 
@@ -123,45 +123,63 @@ def _checked_header(path: str, size: int, mtime_ns: int) -> RawHeader:
     return header
 
 
-class _Headers:
-    """The header of the last file, for the frames of a multi-frame object."""
+class _Frames:
+    """Bytes of frames. Where the pixels lie is known from the scan, so headers are not parsed again (deflated files are)."""
 
-    def __init__(self) -> None:
-        self.key: tuple[str, int, int] | None = None
-        self.header: RawHeader | None = None
+    def __init__(self, forms: list[list[Any]]) -> None:
+        self.forms = [PixelFormat(*form) for form in forms]
 
-    def get(self, path: str, size: int, mtime_ns: int) -> RawHeader:
-        if self.header is None or self.key != (path, size, mtime_ns):
-            self.header = _checked_header(path, size, mtime_ns)
-            self.key = (path, size, mtime_ns)
-        return self.header
+    def stored(self, item: list[Any]) -> tuple[Stored, PixelFormat]:
+        """Stored values of one frame. item: path, size, mtime, frame, first and last byte of the pixels, number of the form.
+
+        Raises DicomFaultError, OSError.
+        """
+        path, size, mtime_ns, frame, start, end, number = item[:7]
+        form = self.forms[number]
+        form.check()
+        if form.native:
+            start += frame * form.frame_bytes
+            end = min(end, start + form.frame_bytes)
+        if form.syntax == DEFLATED:
+            header = _checked_header(path, size, mtime_ns)
+            return stored_frame(bytes(header.data[start:end]), form, frame), form
+        descriptor = open_regular(path)
+        try:
+            info = os.fstat(descriptor)
+            if (info.st_size, info.st_mtime_ns) != (size, mtime_ns):
+                raise DicomFaultError("INPUT_CHANGED", "a file changed while it was read")
+            data = os.pread(descriptor, max(0, end - start), start)
+        finally:
+            os.close(descriptor)
+        return stored_frame(data, form, frame), form
 
 
 def _decode(channel: socket.socket, request: Message, memory: int) -> Message:
-    """Frames into shared memory as float32 (slices, rows, columns); one answer a slice."""
+    """Frames into shared memory as float32 (slices, rows, columns) from slice ``first`` on; one answer a slice."""
     rows, columns, items = request["rows"], request["columns"], request["items"]
-    buffer = mmap.mmap(memory, len(items) * rows * columns * 4)
-    out = np.frombuffer(buffer, dtype=np.float32).reshape(len(items), rows, columns)
-    headers = _Headers()
-    for number, (path, size, mtime_ns, frame, slope, intercept) in enumerate(items):
-        header = headers.get(path, size, mtime_ns)
-        form = pixel_format(header)
+    frames = _Frames(request["forms"])
+    size = rows * columns
+    whole = np.frombuffer(mmap.mmap(memory, request["slices"] * size * 4), dtype=np.float32)
+    first, floor = request["first"], request["floor"]
+    out = whole[first * size : (first + len(items)) * size].reshape(len(items), rows, columns)
+    for number, item in enumerate(items):
+        values, form = frames.stored(item)
         if (form.rows, form.columns) != (rows, columns):
             raise DicomFaultError("PARSE_ERROR", "a slice has another size than its header said")
-        values, high = masked(stored_frame(header, frame), form.stored, keep_clip=bool(request["ct"]))
-        modality_values(values, slope, intercept, out[number])
+        values, high = masked(values, form.stored, keep_clip=bool(request["ct"]))
+        modality_values(values, item[7], item[8], out[number])
         low = 0
-        if request["floor"] is not None:
-            below = out[number] < request["floor"]
-            low = int(below.sum())
-            out[number][below] = request["floor"]
+        if floor is not None:
+            low = int(np.count_nonzero(out[number] < floor))
+            if low:
+                np.maximum(out[number], np.float32(floor), out=out[number])
         send(channel, {"high_bits": high, "below_floor": low})
     return {}
 
 
-def _stored_hash(path: str, size: int, mtime_ns: int, frame: int) -> str:
-    header = _checked_header(path, size, mtime_ns)
-    values, _ = masked(stored_frame(header, frame), pixel_format(header).stored, keep_clip=False)
+def _stored_hash(frames: _Frames, item: list[Any]) -> str:
+    values, form = frames.stored(item)
+    values, _ = masked(values, form.stored, keep_clip=False)
     return hashlib.sha256(values.astype("<i4").tobytes() + repr(values.shape).encode()).hexdigest()
 
 
@@ -197,8 +215,9 @@ def _answer(channel: socket.socket, request: Message, memory: int) -> None:
         if fault:
             send(channel, fault)
     elif operation == "hash":
+        frames = _Frames(request["forms"])
         for item in request["items"]:
-            send(channel, _guarded(lambda item=item: {"hash": _stored_hash(*item)}))
+            send(channel, _guarded(lambda item=item: {"hash": _stored_hash(frames, item)}))
     elif operation == "pet":
         send(channel, _guarded(lambda: _pet_facts(request)))
     elif operation == "patient":
