@@ -22,6 +22,22 @@ OPTIONS = {"lattice_mm": 5.0, "pet_lattice_mm": 5.0, "body_hu": -300.0, "bone_hu
 Field = npt.NDArray[np.float64]
 
 
+def kidneys(p: Field) -> npt.NDArray[np.bool_]:
+    """Two ellipsoids of 75 ml beside the spine."""
+    x, y, z = p[..., 0], p[..., 1], p[..., 2]
+    return np.asarray(((np.abs(x) - 56) / 20) ** 2 + ((y - 55) / 20) ** 2 + ((z + 105) / 45) ** 2 < 1)
+
+
+def torso_suv(p: Field) -> npt.NDArray[np.float32]:
+    """Uptake of the same torso: excreting kidneys and one hot node in front of the spine."""
+    hu = torso_hu(p)
+    suv = np.where(hu > -300, 0.7, 0.05)
+    suv[hu == 58] = 2.0
+    suv[kidneys(p)] = 7.0
+    suv[np.linalg.norm(p - np.array([0.0, 30.0, -110.0]), axis=-1) < 9] = 9.0
+    return suv.astype(np.float32)
+
+
 def torso_hu(p: Field) -> npt.NDArray[np.float32]:
     """HU at LPS points (..., 3): a chest and upper abdomen, 400 mm high, with a table behind."""
     x, y, z = p[..., 0], p[..., 1], p[..., 2]
@@ -41,6 +57,7 @@ def torso_hu(p: Field) -> npt.NDArray[np.float32]:
     hu[np.hypot(x, y - 87) < 14] = 400
     hu[np.hypot(x, y - 87) < 8] = 25
     hu[(np.abs(x) < 5) & (np.abs(y - 108) < 14)] = 380
+    hu[kidneys(p)] = 34
     liver = ((x + 60) / 75) ** 2 + (y / 70) ** 2 + ((z + 55) / 60) ** 2 < 1
     hu[liver] = 58
     spleen = ((x - 95) / 32) ** 2 + ((y - 35) / 38) ** 2 + ((z + 40) / 45) ** 2 < 1
@@ -109,6 +126,24 @@ def test_volumes_and_names_are_right() -> None:
     assert ml["liver"] == pytest.approx(4 / 3 * np.pi * 75 * 70 * 60 / 1000, rel=0.25)
     assert {"rib_left", "rib_right"} <= ml.keys()
     assert not ml.keys() & {"brain", "urinary_bladder", "femur_left", "skull"}, "nothing is drawn that is not in view"
+
+
+def test_uptake_finds_excreting_kidneys_and_no_kidney_in_a_node() -> None:
+    ct, suv = ct_of(torso_hu, np.eye(3)), ct_of(torso_suv, np.eye(3), 6.0)
+    pet = Volume(suv.values, suv.grid, Unit.SUVBW, Modality.PT, "PT-1")
+    answer = segment(ct, pet)
+    assert key_at(answer, (56, 55, -105)) == "kidney_left"
+    assert key_at(answer, (-56, 55, -105)) == "kidney_right"
+    assert key_at(answer, (0, 30, -110)) == "body"
+    without = segment(ct)
+    assert key_at(without, (56, 55, -105)) not in {"kidney_left", "kidney_right"}
+
+
+def test_a_mirrored_volume_is_doubted() -> None:
+    ct = ct_of(torso_hu, np.eye(3))
+    flipped = Volume(np.ascontiguousarray(ct.values[::-1]), ct.grid, ct.unit, ct.modality, ct.series)
+    assert "VOLUME_MIRRORED" in {c.code for c in segment(flipped).caveats}
+    assert "VOLUME_MIRRORED" not in {c.code for c in segment(ct).caveats}
 
 
 def water(p: Field) -> npt.NDArray[np.float32]:

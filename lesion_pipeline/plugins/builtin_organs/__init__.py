@@ -22,7 +22,7 @@ from lesion_pipeline.plugins.builtin_organs.frame import find_frame
 from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, lattice_over, on_lattice
 from lesion_pipeline.plugins.builtin_organs.regions import Labels, name_bones
 from lesion_pipeline.plugins.builtin_organs.skeleton import find_bone
-from lesion_pipeline.plugins.builtin_organs.soft import find_soft_organs
+from lesion_pipeline.plugins.builtin_organs.soft import find_soft_organs, seems_mirrored
 from lesion_pipeline.plugins.builtin_organs.vocabulary import STRUCTURES, VALUE
 
 _STAGE = "delineate"
@@ -32,6 +32,12 @@ _COARSE = Caveat(
     _STAGE,
     "organs were found by built-in rules: their borders are coarse, and pancreas, adrenals, bowel, lymph nodes and genital"
     " organs are not told apart",
+)
+_MIRRORED = Caveat(
+    "VOLUME_MIRRORED",
+    _STAGE,
+    "the liver seems to lie on the left: left and right of the CT may be exchanged, so every side and organ named here is"
+    " doubtful",
 )
 
 
@@ -103,6 +109,8 @@ class BuiltinOrgans:
             caveats.append(
                 Caveat("NO_LUNGS", _STAGE, "no lung was found in the CT, so organs that are placed by it are missing")
             )
+        if seems_mirrored(hu, (body, bone), chest, frame):
+            caveats.append(_MIRRORED)
         if not soft:
             caveats.append(Caveat("NO_SOFT_ORGANS", _STAGE, "no soft organ could be told apart in the CT"))
         return labels, tuple(caveats)

@@ -16,7 +16,7 @@ from skimage import morphology as untyped_morphology
 from lesion_pipeline.plugins.builtin_organs.chest import Chest
 from lesion_pipeline.plugins.builtin_organs.frame import BodyFrame
 from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to, grown, largest, window_box
-from lesion_pipeline.plugins.builtin_organs.uptake import sharpen
+from lesion_pipeline.plugins.builtin_organs.uptake import find_kidneys, sharpen
 
 morphology: Any = untyped_morphology  # marks itself typed, its functions are not
 
@@ -35,6 +35,8 @@ _LIVER = _Search((20.0, 160.0), 10.0, (500.0, 4500.0))
 _SPLEEN = _Search((20.0, 180.0), 8.0, (50.0, 1500.0))
 _BLADDER = _Search((-12.0, 28.0), 8.0, (15.0, 1500.0), 15.0)
 _HEART = _Search((10.0, 300.0), 12.0, (200.0, 1600.0), 80.0)
+_FLANK = _Search((20.0, 160.0), 12.0, (0.0, 4500.0))
+_MIRRORED_ML = 450.0
 _BRAIN_ML = 100.0
 #: The field of view must reach this far below the lungs before an organ under the diaphragm is looked for.
 _SEEN_BELOW_LUNGS_MM = 20.0
@@ -61,6 +63,8 @@ def find_soft_organs(
     behind = np.broadcast_to(frame.behind_mm(hu.shape), hu.shape)
     inside_ribs = _inside_ribs(bone, chest, step)
     for key, (search, window) in _windows(chest, frame, (lateral, behind), inside_ribs).items():
+        if key == "spleen" and suv is not None:  # hot kidneys first: a native spleen and kidney look alike
+            find_kidneys(out, smooth, suv, boneless, frame)
         taken = np.zeros(hu.shape, dtype=bool)
         for other in out.values():
             taken |= other
@@ -72,8 +76,29 @@ def find_soft_organs(
             out[key] = np.zeros(hu.shape, dtype=bool)
             out[key][box] = found
     if suv is not None:
-        sharpen(out, smooth, suv, boneless, frame)
+        sharpen(out, suv, boneless, frame)
     return out
+
+
+def seems_mirrored(hu: Floats, tissue: tuple[Mask, Mask], chest: Chest, frame: BodyFrame) -> bool:
+    """Does the large even organ under the diaphragm lie on the left? Then left and right of the volume are exchanged.
+
+    (Or the patient has situs inversus, one in ten thousand.) Each flank is searched alone, 40 mm from the spine outwards.
+    """
+    step = frame.step_mm
+    if frame.base is None or frame.base * step <= _SEEN_BELOW_LUNGS_MM or np.isnan(frame.spine).all():
+        return False
+    smooth = np.asarray(ndimage.gaussian_filter(hu, 4.0 / step))
+    free = tissue[0] & ~tissue[1] & ~chest.lungs & ~chest.airway
+    lateral, behind = frame.lateral_mm(hu.shape), frame.behind_mm(hu.shape)
+    below = (frame.base - np.arange(hu.shape[2]))[None, None, :] * step
+    volume = []
+    for side in (-1.0, 1.0):
+        flank = (side * lateral > 40.0) & (below > -20.0) & (below < 160.0) & (behind < 30.0)
+        box = window_box(np.asarray(flank), round((_FLANK.neck_mm + 12.0) / step))
+        found = None if box is None else _blob(smooth[box], free[box], np.asarray(flank)[box], _FLANK, step)
+        volume.append(0.0 if found is None else float(found.sum()) * step**3 / 1000)
+    return volume[1] > _MIRRORED_ML and volume[1] > 2.0 * volume[0]
 
 
 def _inside_ribs(bone: Mask, chest: Chest, step_mm: float) -> Mask:
@@ -105,18 +130,18 @@ def _windows(
     if frame.base is not None and frame.base * step > _SEEN_BELOW_LUNGS_MM:
         below = (frame.base - k) * step
         # the heart rests on the diaphragm: above the lungs' lowest level the liver is looked for on the right only
-        reach = np.interp(below, (-45.0, 0.0), (-25.0, 60.0))
+        reach = np.interp(below, (-60.0, -45.0, 0.0), (-45.0, -30.0, 60.0))
         upper = (below > -130.0) & (below < 240.0) & (lateral < reach)
         out["liver"] = (_LIVER, upper & (behind < 45.0) & ~_muscle_of_back(lateral, behind))
         under_ribs = (below > -70.0) & (below < 150.0) & (lateral > 30.0) & (behind > -80.0) & (behind < 50.0)
-        out["spleen"] = (_SPLEEN, under_ribs & inside_ribs)
+        out["spleen"] = (_SPLEEN, under_ribs & inside_ribs & ~_muscle_of_back(lateral, behind))
     if frame.apex is not None and frame.base is not None:
         above = (k - frame.base) * step
-        low_chest = frame.base + 0.62 * (frame.apex - frame.base)
+        low_chest = frame.base + 0.68 * (frame.apex - frame.base)
         heart = (
             (k < low_chest)
-            & (above > np.where(lateral < 10.0, 70.0, 20.0))
-            & (behind < -42.0)
+            & (above > np.where(lateral < 10.0, 50.0, 0.0))
+            & (behind < -36.0)
             & (lateral > -70.0)
             & (lateral < 120.0)
         )

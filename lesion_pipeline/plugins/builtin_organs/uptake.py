@@ -10,20 +10,38 @@ import numpy as np
 from scipy import ndimage
 
 from lesion_pipeline.plugins.builtin_organs.frame import BodyFrame
-from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to, grown, largest, window_box
+from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to, grown, largest, shrunk, window_box
 
 _TOUCHING = np.ones((3, 3, 3), dtype=bool)
 _LIVER_SUV = 2.0  # FDG; only where no liver was found
 
 
-def sharpen(organs: dict[str, Mask], smooth: Floats, suv: Floats, boneless: Mask, frame: BodyFrame) -> None:
-    """Add to ``organs`` (masks by key, changed in place) what uptake shows. smooth: HU over 4 mm, suv: both on the lattice."""
-    liver = float(np.median(suv[organs["liver"]])) if "liver" in organs else _LIVER_SUV
-    soft = boneless & (smooth > -10.0) & (smooth < 320.0)
-    _kidneys(organs, soft, boneless & (suv > max(2.0 * liver, 4.0)), frame)
-    _bladder(organs, suv, boneless, frame, liver)
+def sharpen(organs: dict[str, Mask], suv: Floats, boneless: Mask, frame: BodyFrame) -> None:
+    """Add to ``organs`` (masks by key, changed in place) what uptake shows of bladder and brain. suv: on the lattice."""
+    _bladder(organs, suv, boneless, frame, _liver_suv(organs, suv))
     if "brain" in organs:
         _brain(organs, suv, boneless, frame)
+
+
+def find_kidneys(organs: dict[str, Mask], smooth: Floats, suv: Floats, boneless: Mask, frame: BodyFrame) -> None:
+    """Add excreting kidneys to ``organs``, where they are seen. smooth: HU over 4 mm on the lattice."""
+    liver = _liver_suv(organs, suv)
+    soft = boneless & (smooth > -10.0) & (smooth < 320.0) & (suv > 0.6 * liver)  # muscle takes up less
+    taken = np.zeros(boneless.shape, dtype=bool)
+    for mask in organs.values():
+        taken |= mask
+    if "liver" in organs:  # a native right kidney that touches the liver may have been drawn with it: its uptake tells
+        edge = organs["liver"] & ~shrunk(organs["liver"], 20.0, frame.step_mm)
+        taken &= ~(edge & (suv > 1.5 * liver))
+    found = _kidneys(soft & ~taken, boneless & ~taken & (suv > max(2.0 * liver, 4.0)), frame)
+    for mask in found.values():
+        for key in organs:
+            organs[key] = np.asarray(organs[key] & ~mask)
+    organs.update(found)
+
+
+def _liver_suv(organs: dict[str, Mask], suv: Floats) -> float:
+    return float(np.median(suv[organs["liver"]])) if "liver" in organs else _LIVER_SUV
 
 
 def _brain(organs: dict[str, Mask], suv: Floats, boneless: Mask, frame: BodyFrame) -> None:
@@ -59,14 +77,12 @@ def _bladder(organs: dict[str, Mask], suv: Floats, boneless: Mask, frame: BodyFr
     organs["urinary_bladder"] = hot if known is None else np.asarray(hot | known)
 
 
-def _kidneys(organs: dict[str, Mask], soft: Mask, hot: Mask, frame: BodyFrame) -> None:
+def _kidneys(soft: Mask, hot: Mask, frame: BodyFrame) -> dict[str, Mask]:
     """Soft tissue beside the spine round the hottest uptake there (twice the liver, at least SUV 4)."""
     step = frame.step_mm
+    out: dict[str, Mask] = {}
     if frame.base is None or np.isnan(frame.spine).all():
-        return
-    taken = np.zeros(soft.shape, dtype=bool)
-    for mask in organs.values():
-        taken |= mask
+        return out
     below = (frame.base - np.arange(soft.shape[2]))[None, None, :] * step
     lateral, behind = frame.lateral_mm(soft.shape), frame.behind_mm(soft.shape)
     for side, key in ((1.0, "kidney_left"), (-1.0, "kidney_right")):
@@ -75,11 +91,12 @@ def _kidneys(organs: dict[str, Mask], soft: Mask, hot: Mask, frame: BodyFrame) -
         box = window_box(window, 1)
         if box is None:
             continue
-        near = ~taken[box] & window[box]
+        near = window[box]
         kidney = _kidney(soft[box] & near, np.asarray(hot[box] & near & (behind > -60.0)[:, box[1], box[2]]), step)
         if kidney is not None:
-            organs[key] = np.zeros(soft.shape, dtype=bool)
-            organs[key][box] = kidney
+            out[key] = np.zeros(soft.shape, dtype=bool)
+            out[key][box] = kidney
+    return out
 
 
 def _kidney(soft: Mask, hot: Mask, step_mm: float) -> Mask | None:
