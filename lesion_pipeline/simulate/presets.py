@@ -60,13 +60,14 @@ class Mimics(_Table):
 
 
 class Scanners(_Table):
-    """One of each list is drawn for a study; the lists of voxel, matrix and blur go together."""
+    """One of each list is drawn for a study; the lists of voxel, matrix and blur go together. The CT shows 500 mm."""
 
     pet_voxel_mm: tuple[tuple[float, float, float], ...]
     pet_matrix: tuple[int, ...]
     pet_fwhm_mm: tuple[float, ...]
     pet_noise: tuple[float, float]
     breath_mm: tuple[float, float]
+    ct_matrix: int = Field(ge=32)
     ct_slice_mm: tuple[float, ...]
     ct_noise_hu: tuple[float, float]
     truncated_top: float = Field(ge=0, le=1)

@@ -29,7 +29,7 @@ def sample_plan(seed: int = SAMPLE_SEED) -> StudyPlan:
         lesions=(
             LesionPlan("M1", "body:T11", 21.0, 10.5, ct="lytic"),
             LesionPlan("M2", "pedicle_left:L3", 19.0, 8.5, ct="none"),
-            LesionPlan("M3", "liver@T11", 24.0, 9.5, ct="mass", mr=False),
+            LesionPlan("M3", "liver@T11", 24.0, 9.5, ct="mass", mr=False, shift=(-48.0, 6.0, 0.0)),
             LesionPlan("M4", "lung_right@T4", 17.0, 7.5, ct="mass", mr=False),
             LesionPlan("B1", "endplate:L5", 12.0, 3.0, kind="degenerative", elongation=1.0),
         ),

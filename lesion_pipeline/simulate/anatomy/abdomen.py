@@ -29,20 +29,20 @@ def liver(f: Frame, rng: np.random.Generator) -> list[Part]:
     """Under the right dome, inside the cage, above a plane that rises to the left; a left lobe that thins out."""
     ripple = Ripple.drawn(rng, 2.0, 60)
     low = np.array([f.cage.low[0], f.cage.low[1], f.z("L3") - 10])
-    high = np.array([f.x(f.z("T11")) + 95 * f.g, f.cage.high[1], f.z("T8") + 10])
-    tip, rise = f.z("L2") - rng.uniform(-8, 18) * f.s, (f.z("T10") - f.z("L2")) / (250 * f.g)
+    high = np.array([f.x(f.z("T11")) + 95 * f.g, f.cage.high[1], f.z("T7")])
+    tip, rise = f.z("L2") - rng.uniform(8, 30) * f.s, (f.z("T10") - f.z("L2")) / (250 * f.g)
     column_y, column_x = f.y(f.z("T11")), f.x(f.z("T11"))
 
     def distance(at: Coordinates) -> Field:
         x, y, z = at
         u = x - np.float32(column_x)
-        cage = f.cage.distance(at) + np.float32(10.0)
+        cage = f.cage.distance(at) + np.float32(8.0)
         top = (z - dome(f, x, y) + 4) * np.float32(0.7)
         under = (
             np.float32(tip) + np.float32(rise) * (u + np.float32(120 * f.g)) + 0.22 * (y - np.float32(column_y - 30)) * -1.0 - z
         )
         # the visceral surface: free of the spine behind, of the stomach to the left
-        behind = (y - np.float32(column_y - 18)) * 0.86 + (u + np.float32(34 * f.g)) * 0.48
+        behind = (y - np.float32(column_y - 12)) * 0.86 + (u + np.float32(34 * f.g)) * 0.48
         left = u - np.float32(78 * f.g) + (z - np.float32(f.z("T10"))) * -0.35
         out = _smooth_max(cage, top, 10.0)
         out = _smooth_max(out, under * np.float32(0.85), 16.0)

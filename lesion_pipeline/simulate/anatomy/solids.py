@@ -149,7 +149,9 @@ class Ellipsoid(Solid):
         k0 = np.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2)
         g = [u / np.float32(r) for u, r in zip(q, self.radii, strict=True)]
         k1 = np.sqrt(g[0] ** 2 + g[1] ** 2 + g[2] ** 2)
-        out = k0 * (k0 - 1) / np.maximum(k1, np.float32(1e-6))
+        # k0 / k1 is the distance to the centre over k0; at the centre itself it is taken as the shortest radius
+        tiny = np.float32(1e-4)
+        out = (k0 - 1) * (k0 + tiny) / (k1 + tiny / np.float32(self.radii.min()))
         if self.ripple is not None:
             out = out + self.ripple.at(at)
         return np.asarray(out, dtype=np.float32)

@@ -117,7 +117,7 @@ def dome(f: Frame, x: Field, y: Field) -> Field:
     """Height of the diaphragm: two domes, deep behind and at the sides."""
     zc = f.z("T12")
     cx, cy, a, b = (float(v) for v in f.cage.section(zc))
-    right, left = f.z("T9") + 12 * f.s, f.z("T9") - 4 * f.s
+    right, left = f.z("T9") + 18 * f.s, f.z("T9") + 2 * f.s
     u, w = (x - cx) / a, (y - cy) / b
     peaks = [(-0.50, right), (0.52, left)]
     domes = [
