@@ -35,8 +35,8 @@ def find_kidneys(organs: dict[str, Mask], smooth: Floats, suv: Floats, boneless:
         taken &= ~(edge & (suv > 1.5 * liver))
     found = _kidneys(soft & ~taken, boneless & ~taken & (suv > max(2.0 * liver, 4.0)), frame)
     for mask in found.values():
-        for key in organs:
-            organs[key] = np.asarray(organs[key] & ~mask)
+        for key, other in organs.items():
+            organs[key] = np.asarray(other & ~mask)
     organs.update(found)
 
 
