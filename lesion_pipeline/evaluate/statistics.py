@@ -93,8 +93,7 @@ def reliability(p: Floats, y: Floats) -> tuple[Bin, ...]:
     """Equal-mass bins, 10 from 500 cases on, else 5. Equal probabilities share a bin, so there may be fewer."""
     if not len(p):
         return ()
-    edges = np.unique(np.quantile(p, np.linspace(0, 1, (10 if len(p) >= 500 else 5) + 1)))
-    which = np.clip(np.searchsorted(edges[1:-1], p, side="left"), 0, max(0, len(edges) - 2))
+    which = _bins(p)
     out = []
     for n in np.unique(which):
         inside = which == n
@@ -103,10 +102,18 @@ def reliability(p: Floats, y: Floats) -> tuple[Bin, ...]:
     return tuple(out)
 
 
+def _bins(p: Floats) -> Ints:
+    """Which bin each of n > 0 probabilities belongs to."""
+    edges = np.unique(np.quantile(p, np.linspace(0, 1, (10 if len(p) >= 500 else 5) + 1)))
+    return np.asarray(np.searchsorted(edges[1:-1], p, side="left"), dtype=np.int64)
+
+
 def ece(p: Floats, y: Floats) -> float:
     """Expected calibration error over the bins of ``reliability``; biased upward for few cases."""
-    bins = reliability(p, y)
-    return sum(b.n * abs(b.mean_probability - b.observed) for b in bins) / len(p) if len(p) else NAN
+    if not len(p):
+        return NAN
+    # n |mean p - mean y| of a bin is |sum of (p - y)|
+    return float(np.abs(np.bincount(_bins(p), weights=p - y)).sum() / len(p))
 
 
 def recalibration(p: Floats, y: Floats) -> tuple[float, float]:

@@ -188,9 +188,14 @@ class Summary:
         columns = (*STATUSES, NO_RESULT)
         table = {t: {g: sum((t, g) == a for a in answers) for g in columns} for t in STATUSES}
 
+        coded = np.full((len(self.all), 2), -1, dtype=np.int64)
+        for n, c in enumerate(self.all):
+            for pair in _answers(c, key):
+                coded[n] = [columns.index(answer) for answer in pair]
+
         def square(draw: statistics.Ints) -> statistics.Ints:
-            pairs = [a for n in draw for a in _answers(self.all[n], key)]
-            return statistics.confusion([columns.index(t) for t, _ in pairs], [columns.index(g) for _, g in pairs], 5)
+            known = coded[draw][coded[draw, 0] >= 0]
+            return statistics.confusion(known[:, 0], known[:, 1], len(columns))
 
         return {
             "studies": len(answers),
