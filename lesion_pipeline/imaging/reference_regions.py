@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import edt
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.signal import fftconvolve
 
 from lesion_pipeline.domain.anatomy import StructureKind
 from lesion_pipeline.domain.geometry import Grid
@@ -17,6 +17,12 @@ from lesion_pipeline.imaging.components import Mask, label
 from lesion_pipeline.imaging.places import Places
 
 Window = tuple[slice, slice, slice]
+#: The extent of a structure is known from a thinned map; this much is added (mm).
+_MARGIN_MM = 12.0
+#: Organs are looked at in steps of about this much (mm); voxels are measured at full resolution.
+_STEP_MM = 3.0
+_MAX_POSITIONS = 600
+_FEWEST = 5
 
 
 class ReferenceRules(BaseModel):
@@ -112,27 +118,47 @@ def _marrow(bodies: list[tuple[str, float]], rules: ReferenceRules, notes: list[
     return Marrow(middle, cv, tuple(bodies))
 
 
-def organ_window(pet: Volume, places: Places, key: str) -> tuple[Window, Mask] | None:
-    """Window of the PET grid that holds a structure, and the structure's mask in it; None if it is not in the PET."""
-    code = places.code(key)
-    if code is None:
+def structure_box(pet: Volume, places: Places, key: str) -> Window | None:
+    """Window of the PET grid that holds a structure and a margin; None if it is not in the PET."""
+    mark = places.landmarks().get(key)
+    if mark is None:
         return None
-    coarse = _coarse_indices(pet.grid, places, code)
-    if not len(coarse):
+    corners = pet.grid.index(np.array(list(product(*zip(mark.low, mark.high, strict=True)))))
+    margin = np.ceil(_MARGIN_MM / np.array(pet.grid.spacing_mm))
+    low = np.maximum(np.floor(corners.min(axis=0) - margin), 0).astype(int)
+    high = np.minimum(np.ceil(corners.max(axis=0) + margin) + 1, np.array(pet.grid.shape)).astype(int)
+    if (high <= low).any():
         return None
-    low = np.maximum(coarse.min(axis=0) - 6, 0)
-    high = np.minimum(coarse.max(axis=0) + 7, np.array(pet.grid.shape))
-    window = (slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1])), slice(int(low[2]), int(high[2])))
-    indices = np.stack(np.meshgrid(*[np.arange(s.start, s.stop) for s in window], indexing="ij"), axis=-1).reshape(-1, 3)
-    mask = (places.solid(pet.grid.world(indices)) == code).reshape([s.stop - s.start for s in window])
-    return (window, mask) if mask.any() else None
+    return (slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1])), slice(int(low[2]), int(high[2])))
 
 
-def _coarse_indices(grid: Grid, places: Places, code: int) -> npt.NDArray[np.int64]:
-    """PET indices, every fourth voxel, that lie in a structure."""
-    axes = [np.arange(0, n, min(4, n)) for n in grid.shape]
-    indices = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    return np.asarray(indices[places.solid(grid.world(indices)) == code], dtype=np.int64)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Organ:
+    """A structure on a thinned PET grid: mask, PET index of its first voxel, step between its voxels along each axis."""
+
+    mask: Mask
+    origin: npt.NDArray[np.int64]
+    step: npt.NDArray[np.int64]
+
+    def index(self, at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """PET indices of positions (n, 3) in the mask."""
+        return np.asarray(self.origin + at * self.step)
+
+    def spacing(self, grid: Grid) -> tuple[float, float, float]:
+        a, b, c = (float(s * n) for s, n in zip(grid.spacing_mm, self.step, strict=True))
+        return (a, b, c)
+
+
+def _organ(pet: Volume, places: Places, key: str) -> _Organ | None:
+    """A structure at about ``_STEP_MM``: enough to say how deep a place lies in it."""
+    code, window = places.code(key), structure_box(pet, places, key)
+    if code is None or window is None:
+        return None
+    step = np.maximum(1, np.round(_STEP_MM / np.array(pet.grid.spacing_mm))).astype(np.int64)
+    axes = [np.arange(w.start, w.stop, n) for w, n in zip(window, step, strict=True)]
+    indices = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    mask = (places.solid(pet.grid.world(indices.reshape(-1, 3))) == code).reshape(indices.shape[:3])
+    return _Organ(mask, np.array([w.start for w in window]), step) if mask.any() else None
 
 
 def _largest(mask: Mask) -> Mask:
@@ -140,69 +166,64 @@ def _largest(mask: Mask) -> Mask:
     return mask if count < 2 else np.asarray(labels == 1 + np.argmax(np.bincount(labels.reshape(-1))[1:]))
 
 
-def _depth(mask: Mask, grid: Grid) -> npt.NDArray[np.float32]:
+def _depth(organ: _Organ, mask: Mask, grid: Grid) -> npt.NDArray[np.float32]:
     """Distance (mm) of every mask voxel to the outside of the mask."""
-    depth = edt.edt(np.ascontiguousarray(mask), anisotropy=grid.spacing_mm, black_border=True, parallel=1)
+    depth = edt.edt(np.ascontiguousarray(mask), anisotropy=organ.spacing(grid), black_border=True, parallel=1)
     return np.asarray(depth, dtype=np.float32)
 
 
-def _ball(radius_mm: float, grid: Grid) -> npt.NDArray[np.float32]:
-    reach = [int(radius_mm // s) for s in grid.spacing_mm]
-    axes = [np.arange(-r, r + 1) * s for r, s in zip(reach, grid.spacing_mm, strict=True)]
-    x, y, z = np.meshgrid(*axes, indexing="ij")
-    return np.asarray(x**2 + y**2 + z**2 <= radius_mm**2, dtype=np.float32)
+def _ball(radius_mm: float, grid: Grid) -> npt.NDArray[np.int64]:
+    """Index offsets (n, 3) of a sphere."""
+    axes = [np.arange(-int(radius_mm // s), int(radius_mm // s) + 1) for s in grid.spacing_mm]
+    offsets = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    inside = np.linalg.norm(offsets * np.array(grid.spacing_mm), axis=1) <= radius_mm
+    return np.asarray(offsets[inside], dtype=np.int64)
 
 
 def _liver(pet: Volume, places: Places, rules: ReferenceRules, notes: list[str]) -> Reference | None:
     """The quietest sphere in the right half of the liver, away from its surface (clinical specification 2.6)."""
-    found = organ_window(pet, places, "liver")
-    if found is None:
+    organ = _organ(pet, places, "liver")
+    if organ is None:
         notes.append("liver reference: the anatomy names no liver inside the PET")
         return None
-    window, mask = found
-    mask = _largest(mask)
-    values = pet.values[window].astype(np.float64)
-    ball = _ball(rules.liver_sphere_mm / 2, pet.grid)
-    origin = np.array([s.start for s in window])
-    allowed = np.argwhere(_depth(mask, pet.grid) >= rules.liver_depth_mm)
+    mask = _largest(organ.mask)
+    allowed = np.argwhere(_depth(organ, mask, pet.grid) >= rules.liver_depth_mm)
     if len(allowed):
-        side = pet.grid.world(allowed + origin)[:, 0]  # LPS x grows to the patient's left
-        allowed = allowed[side <= np.median(pet.grid.world(np.argwhere(mask) + origin)[:, 0])]
-    if not len(allowed):
+        side = pet.grid.world(organ.index(allowed))[:, 0]  # LPS x grows to the patient's left
+        allowed = allowed[side <= np.median(pet.grid.world(organ.index(np.argwhere(mask)))[:, 0])]
+    centres = organ.index(allowed[:: max(1, len(allowed) // _MAX_POSITIONS)])
+    ball = _ball(rules.liver_sphere_mm / 2, pet.grid)
+    inside = np.all((centres + ball.min(axis=0) >= 0) & (centres + ball.max(axis=0) < np.array(pet.grid.shape)), axis=1)
+    best: tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
+    for centre in centres[inside]:
+        suv = pet.values[tuple((centre + ball).T)].astype(np.float64)
+        cv = float(suv.std() / max(suv.mean(), 1e-6))
+        if best is None or cv < best[0]:
+            best = (cv, suv, pet.grid.world(centre))
+    if best is None:
         notes.append(f"liver reference: no place {rules.liver_depth_mm:g} mm inside the right half of the liver")
         return None
-    total = float(ball.sum())
-    mean = fftconvolve(values, ball, mode="same") / total
-    square = fftconvolve(values**2, ball, mode="same") / total
-    at = tuple(allowed.T)
-    cv = np.sqrt(np.maximum(square[at] - mean[at] ** 2, 0.0)) / np.maximum(mean[at], 1e-6)
-    best = allowed[int(np.argmin(cv))]
-    reach = [n // 2 for n in ball.shape]
-    near = tuple(slice(b - r, b + r + 1) for b, r in zip(best, reach, strict=True))
-    return _accept("liver reference", values[near][ball > 0], pet.grid.world(best + origin), rules, notes)
+    return _accept("liver reference", best[1], best[2], rules, notes)
 
 
 def _blood(pet: Volume, places: Places, rules: ReferenceRules, notes: list[str]) -> Reference | None:
     """The quietest piece of the core of the descending aorta (clinical specification 2.6)."""
-    found = organ_window(pet, places, "aorta")
-    if found is None:
+    organ = _organ(pet, places, "aorta")
+    if organ is None:
         notes.append("blood pool reference: the anatomy names no aorta inside the PET")
         return None
-    window, mask = found
-    core = np.argwhere(_depth(mask, pet.grid) >= rules.aorta_diameter_mm / 2)
-    origin = np.array([s.start for s in window])
-    points = pet.grid.world(core + origin) if len(core) else np.zeros((0, 3))
+    core = organ.index(np.argwhere(_depth(organ, organ.mask, pet.grid) >= rules.aorta_diameter_mm / 2))
+    points = pet.grid.world(core) if len(core) else np.zeros((0, 3))
     if len(points):  # the descending part lies behind: LPS y grows to the back
         behind = points[:, 1] >= np.median(points[:, 1])
         core, points = core[behind], points[behind]
     best: tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
-    values = pet.values[window]
     low, high = (points[:, 2].min(), points[:, 2].max()) if len(points) else (0.0, 0.0)
     for start in np.arange(low, high, rules.aorta_length_mm / 2):
         piece = (points[:, 2] >= start) & (points[:, 2] < start + rules.aorta_length_mm)
-        if piece.sum() < 8:
+        if piece.sum() < _FEWEST:
             continue
-        suv = values[tuple(core[piece].T)].astype(np.float64)
+        suv = pet.values[tuple(core[piece].T)].astype(np.float64)
         cv = float(suv.std() / max(suv.mean(), 1e-6))
         if best is None or cv < best[0]:
             best = (cv, suv, points[piece].mean(axis=0))

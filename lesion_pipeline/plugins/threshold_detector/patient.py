@@ -10,7 +10,7 @@ from lesion_pipeline.domain.anatomy import StructureKind
 from lesion_pipeline.domain.volume import Volume
 from lesion_pipeline.imaging.components import Mask
 from lesion_pipeline.imaging.places import Codes, Places
-from lesion_pipeline.imaging.reference_regions import References, organ_window
+from lesion_pipeline.imaging.reference_regions import References, structure_box
 from lesion_pipeline.plugins.threshold_detector.options import ThresholdOptions
 from lesion_pipeline.plugins.threshold_detector.split import PeakPlace
 from lesion_pipeline.plugins.threshold_detector.thresholds import Thresholds, thresholds
@@ -65,10 +65,12 @@ class Patient:
         mask = self.pet.values > self.lowest
         for code in self.lungs:
             limit = float(self.limit[code])
-            found = organ_window(self.pet, self.places, self._key(code)) if limit < self.lowest else None
-            if found is not None:
-                window, inside = found
-                mask[window] |= inside & (self.pet.values[window] > limit)
+            window = structure_box(self.pet, self.places, self._key(code)) if limit < self.lowest else None
+            if window is not None:
+                values = self.pet.values[window]
+                at = np.argwhere((values > limit) & (values <= self.lowest)) + [w.start for w in window]
+                lung = at[self.places.solid(self.pet.grid.world(at)) == code] if len(at) else at
+                mask[tuple(lung.T)] = True
         return mask
 
     def seeds(self, values: Image, codes: Codes, mask: Mask) -> Mask:
