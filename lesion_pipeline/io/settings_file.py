@@ -34,7 +34,8 @@ def validated(model: type[Model], values: Mapping[str, object], source: str) -> 
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # a misspelt key is told before the key that is missing because of it
+        first = min(error.errors(include_url=False), key=lambda each: each["type"] != "extra_forbidden")
         where = tuple(part for part in first["loc"] if part != "__root__")
         dotted = ".".join(str(part) for part in where)
         if first["type"] == "extra_forbidden":

@@ -73,9 +73,13 @@ def _source(document: Doc) -> str:
         {"ok": "SUV known", "ambiguous": "SUV ambiguous", "refused": "SUV not computable"}[suv["status"]] if suv else "no SUV"
     )
     uptake = f", {suv['uptake_minutes']:.0f} min after injection" if suv and suv["uptake_minutes"] else ""
-    return (
-        f"Study {study['key']}: {' and '.join(study['modalities']) or 'no images'}, tracer {study['tracer']} ({state}{uptake})."
-    )
+    seen = [_IMAGES.get(name, name) for name in study["modalities"]] or ["no images"]
+    return f"Study {study['key']}: {listed(seen)}, tracer {study['tracer']} ({state}{uptake})."
+
+
+_IMAGES = {"PT": "PET"}
+#: Reasons that repeat what stands beside them, or say the same of many lesions.
+_NOT_REPEATED = ("UPTAKE", "NOT_ASKED")
 
 
 def _spread(counts: Doc) -> str:
@@ -122,7 +126,7 @@ def _lesion(lesion: Doc) -> str:
     text = ", ".join(parts) + "."
     evidence = lesion["evidence"]
     if evidence:
-        seen = [f"{name} {evidence[key].replace('_', ' ')}" for key, name in _MODALITIES if evidence[key] != "not_available"]
+        seen = [f"{name} {evidence[key].replace('_', ' ')}" for key, name in _MODALITIES if evidence[key] not in _SILENT]
         text += f" {capitalised(', '.join(seen))}." if seen else ""
     organs = [f"{phrases.place(key)} {chance(p)}" for key, p in lesion["organ_probabilities"].items() if p < 0.995]
     text += f" Organ not sure: {', '.join(organs)}." if len(organs) > 1 else ""
@@ -130,12 +134,18 @@ def _lesion(lesion: Doc) -> str:
     if 0.0 < lesion["split_probability"] < 1.0:
         text += f" May be two lesions (probability {chance(lesion['split_probability'])})."
     text += "".join(_other_names(vertebra) for vertebra in lesion["vertebrae"] if vertebra["involved"])
-    reasons = [reason["text"].rstrip(".") for reason in lesion["reasons"]]
+    reasons = _reasons(lesion)
     text += f" {capitalised('; '.join(reasons))}." if reasons else ""
     return text
 
 
+#: What is not worth a word beside the modalities that say something.
+_SILENT = ("not_available", "not_assessable")
 _MODALITIES = (("pet", "PET"), ("ct", "CT"), ("mri", "MR"))
+
+
+def _reasons(lesion: Doc) -> list[str]:
+    return [reason["text"].rstrip(".") for reason in lesion["reasons"] if reason["code"] not in _NOT_REPEATED]
 
 
 def _other_names(vertebra: Doc) -> str:
@@ -154,7 +164,7 @@ def _left_out(document: Doc) -> Iterator[str]:
     excluded = [x for x in excluded if [r["code"] for r in x["reasons"]] != ["LEFT_OUT_BY_RULE"]]
     by_uptake = sorted(excluded, key=lambda x: (-(x["suv_max"] or 0.0), x["id"]))
     for lesion in by_uptake[:_NAMED]:
-        reason = "; ".join(r["text"].rstrip(".") for r in lesion["reasons"]) or phrases.place(lesion["lesion_class"])
+        reason = "; ".join(_reasons(lesion)) or phrases.place(lesion["lesion_class"])
         hot = f", SUVmax {lesion['suv_max']:.1f}" if lesion["suv_max"] is not None else ""
         yield f"- {lesion['id']}, {phrases.lesion_place(lesion)}{hot}: {reason}."
     if len(excluded) > _NAMED:
@@ -187,8 +197,10 @@ def _changes(document: Doc, head: Doc) -> Iterator[str]:
     if flips:
         probabilities = {x["id"]: x["probability"] for x in document["lesions"]}
         named = [f"{key} ({chance(probabilities[key])})" if key in probabilities else key for key in flips]
-        verb = "this lesion" if len(flips) == 1 else "these lesions together"
-        yield f"- The smallest change: another finding on {verb}: {listed(named)}."
+        if head["status"] == "indeterminate":
+            yield f"- Settling {listed(named)} would settle the answer."
+        else:
+            yield f"- The answer would change if {listed(named)} {'was' if len(flips) == 1 else 'were'} judged otherwise."
     changing = [v for v in head["variants"] if v["changes_answer"]]
     for variant in changing:
         status = _WORDS[variant["status"]]

@@ -54,7 +54,7 @@ def answer(
         probability=chances[0] if known else None,
         probability_range=(min(chances), max(chances)),
         margin=tuple(_margins(item, tally)),
-        reasons=(*(barred if vetoed else ()), *_reasons(item, tally, readings, decision, status)),
+        reasons=(*(barred if vetoed else ()), *_reasons(item, tally, readings, decision)),
         flip_set=flips,
         variants=tuple((r.name, r.probability, status_of([r.probability], decision)) for r in readings[1:]),
         human_questions=item.questions,
@@ -90,9 +90,7 @@ def _margins(item: CountItem, tally: Tally) -> Iterator[tuple[str, int, int, int
         yield name, count.best, limit, limit - count.best if is_max else count.best - limit
 
 
-def _reasons(
-    item: CountItem, tally: Tally, readings: Sequence[Reading], decision: Decision, status: CriterionStatus
-) -> Iterator[CriterionReason]:
+def _reasons(item: CountItem, tally: Tally, readings: Sequence[Reading], decision: Decision) -> Iterator[CriterionReason]:
     if item.role == "inclusion":
         yield from _broken_limits(item, tally, decision)
     elif readings[0].probability > decision.p_fails and item.holds_code:
@@ -105,7 +103,7 @@ def _reasons(
             change = f"probability {readings[0].probability:.2f} becomes {reading.probability:.2f}"
             joined = "with" if reading.unknown else "if"
             yield CriterionReason(code, f"the answer changes {joined} {reading.sentence}: {change}")
-    if status is CriterionStatus.INDETERMINATE or item.role == "inclusion":
+    if item.role == "inclusion":
         yield from _uncertain(tally, decision)
         yield from (CriterionReason(code, text) for code, text in tally.notes if code in _NOTES)
 
@@ -129,4 +127,4 @@ def _uncertain(tally: Tally, decision: Decision) -> Iterator[CriterionReason]:
     doubtful = [x for x in tally.countable if x.id in counted and decision.p_fails < x.probability < decision.p_meets]
     if doubtful:
         said = ", ".join(x.named for x in sorted(doubtful, key=lambda x: (-x.probability, x.id)))
-        yield CriterionReason("UNCERTAIN_LESIONS", f"may or may not be metastases: {said}")
+        yield CriterionReason("UNCERTAIN_LESIONS", f"not certain to be metastases: {said}")
