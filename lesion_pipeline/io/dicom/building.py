@@ -167,15 +167,16 @@ def _named_series_type(stack: Stack) -> bool:
 
 
 def _drop_same_pixels(runs: list[list[Slice]], hasher: Hasher, stack: Stack) -> list[list[Slice]]:
+    asked = [s for run in runs if len(run) > 1 and run[0].file.samples == 1 for s in run]
+    known = {id(s): digest for s, digest in zip(asked, hasher([s.ref for s in asked]), strict=True)}
     left, dropped = [], 0
     for run in runs:
-        if len(run) == 1 or run[0].file.samples != 1:
+        if id(run[0]) not in known:
             left.append(run)
             continue
-        hashes = hasher([s.ref for s in run])
         unique: dict[tuple[object, ...], Slice] = {}
-        for item, digest in sorted(zip(run, hashes, strict=True), key=lambda pair: _rank(pair[0].file)):
-            unique.setdefault((digest, item.ref.slope, item.ref.intercept), item)
+        for item in sorted(run, key=lambda s: _rank(s.file)):
+            unique.setdefault((known[id(item)], item.ref.slope, item.ref.intercept), item)
         dropped += len(run) - len(unique)
         left.append(list(unique.values()))
     if dropped:

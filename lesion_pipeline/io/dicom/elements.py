@@ -233,9 +233,10 @@ def _start(data: Buffer) -> tuple[int, bool]:
     raise NotDicomError
 
 
-def read_header(data: Buffer) -> RawHeader:
-    """The places of all elements of a file up to its pixel data.
+def read_header(data: Buffer, wanted: frozenset[int] | None = None) -> RawHeader:
+    """The places of the elements of a file up to its pixel data.
 
+    wanted: elements that are enough (a few others may come along), None for all; every length is checked all the same.
     Raises NotDicomError. Faults inside the file are kept in ``fault`` with everything that was read before.
     """
     start, preamble = _start(data)
@@ -253,13 +254,13 @@ def read_header(data: Buffer) -> RawHeader:
             )
         else:
             header.encoding = Encoding(explicit=header.syntax != IMPLICIT_LE, little=header.syntax != EXPLICIT_BE)
-        _read_data_set(header, pos)
+        _read_data_set(header, pos, wanted)
     except DicomFaultError as fault:
         header.fault = fault
     return header
 
 
-def _plain_run(header: RawHeader, pos: int, end: int) -> int:
+def _plain_run(header: RawHeader, pos: int, end: int, wanted: frozenset[int] | None) -> int:
     """Take ordinary elements (ascending tags, known VR, length within the file) as fast as Python can.
 
     Stops before the first element that needs a careful look: most headers are one run up to the pixel data.
@@ -279,7 +280,8 @@ def _plain_run(header: RawHeader, pos: int, end: int) -> int:
             tag, after = group << 16 | number, start + length
             if after > end or tag <= last or tag >= _GROUP_OF_PIXELS:
                 break
-            elements[tag] = (vr, start, after)
+            if wanted is None or tag in wanted:
+                elements[tag] = (vr, start, after)
             last, pos = tag, after
     else:
         while pos < last_start:
@@ -288,15 +290,16 @@ def _plain_run(header: RawHeader, pos: int, end: int) -> int:
             tag, after = group << 16 | number, start + length
             if after > end or tag <= last or tag >= _GROUP_OF_PIXELS:
                 break
-            elements[tag] = (b"", start, after)
+            if wanted is None or tag in wanted:
+                elements[tag] = (b"", start, after)
             last, pos = tag, after
     return pos
 
 
-def _read_data_set(header: RawHeader, pos: int) -> None:
+def _read_data_set(header: RawHeader, pos: int, wanted: frozenset[int] | None) -> None:
     walker = Walker(header.data, header.encoding)
     end = len(header.data)
-    while (pos := _plain_run(header, pos, end)) < end:
+    while (pos := _plain_run(header, pos, end, wanted)) < end:
         if end - pos < 8 and not any(header.data[pos:end]):
             return  # zero padding at the end of the file
         tag, vr, start, length = walker.next(pos, end)

@@ -181,6 +181,12 @@ _US = {
     "time_slices": 0x00540101,
     "gates": 0x00540071,
 }
+_DESCRIPTIONS = (0x0008103E, 0x00081030, 0x00181030, 0x00181210, 0x00280103, 0x00282110)
+_DIFFUSION = (0x00189087, 0x00190010, 0x0019100C, 0x00430010, 0x00431039)
+_SEQUENCES = (0x00081115, 0x30060010, 0x00409094, 0x52009229, 0x52009230)
+_TABLES = (_TEXT, _TEXTS, _NUMBERS, _NUMBER_LISTS, _WHOLE, _US)
+#: Every top-level element that a record is made of.
+SCANNED = frozenset().union(_PATIENT, _DESCRIPTIONS, _DIFFUSION, _SEQUENCES, *(table.values() for table in _TABLES))
 
 
 def _table(out: dict[str, Any], table: Mapping[str, int], read: Callable[[bytes | None], Any], reader: Reader) -> None:

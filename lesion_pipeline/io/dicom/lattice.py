@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +50,16 @@ class Placement:
         return np.cross(self.rows_along, self.columns_along)
 
 
+@lru_cache(maxsize=256)  # the slices of a stack share it
+def _cosines(orientation: tuple[float, ...]) -> tuple[Vector, Vector]:
+    cosines = np.array(orientation, dtype=np.float64).reshape(2, 3)
+    lengths = np.linalg.norm(cosines, axis=1)
+    if not np.all(np.abs(lengths - 1) < _UNIT) or abs(float(cosines[0] @ cosines[1])) > _UNIT:
+        raise LatticeError("BAD_ORIENTATION", "the directions of rows and columns are not two unit vectors at right angles")
+    cosines.setflags(write=False)
+    return cosines[0], cosines[1]
+
+
 def placement(
     position: Sequence[float] | None, orientation: Sequence[float] | None, spacing: Sequence[float] | None
 ) -> Placement:
@@ -55,21 +67,20 @@ def placement(
 
     Raises LatticeError (NO_GEOMETRY, BAD_ORIENTATION, BAD_SPACING).
     """
-    if position is None or len(position) != 3 or not np.all(np.isfinite(position)):
+    if position is None or len(position) != 3 or not all(map(math.isfinite, position)):
         raise LatticeError("NO_GEOMETRY", "a slice does not say where it lies")
     if orientation is None or len(orientation) != 6:
         raise LatticeError("NO_GEOMETRY", "a slice does not say how it is turned")
-    cosines = np.array(orientation, dtype=np.float64).reshape(2, 3)
-    lengths = np.linalg.norm(cosines, axis=1)
-    if not np.all(np.abs(lengths - 1) < _UNIT) or abs(float(cosines[0] @ cosines[1])) > _UNIT:
-        raise LatticeError("BAD_ORIENTATION", "the directions of rows and columns are not two unit vectors at right angles")
-    if spacing is None or len(spacing) != 2 or not np.all(np.isfinite(spacing)) or min(spacing) <= 0:
+    rows_along, columns_along = _cosines(tuple(orientation))
+    if spacing is None or len(spacing) != 2 or not all(map(math.isfinite, spacing)) or min(spacing) <= 0:
         raise LatticeError("BAD_SPACING", "the distance between pixels is missing or not positive")
-    return Placement(np.array(position, dtype=np.float64), cosines[0], cosines[1], (float(spacing[0]), float(spacing[1])))
+    return Placement(np.array(position, dtype=np.float64), rows_along, columns_along, (float(spacing[0]), float(spacing[1])))
 
 
 def same_direction(one: Placement, other: Placement) -> bool:
     """Rows and columns run the same way within 1e-3."""
+    if one.rows_along is other.rows_along:
+        return True
     off = max(np.abs(one.rows_along - other.rows_along).max(), np.abs(one.columns_along - other.columns_along).max())
     return bool(off < _SAME_DIRECTION)
 

@@ -288,13 +288,19 @@ class DicomReader:
     def hashes(self, slices: Sequence[SliceRef]) -> list[str]:
         """sha256 of the stored values of each frame, the same for every lossless transfer syntax. Raises InputError."""
         items, forms = self._items(slices)
-        try:
-            child = self._child()
-            child.send({"op": "hash", "items": items, "forms": forms})
-            answers = [child.receive() for _ in slices]
-        except ChildLostError as error:
-            self._lost(0, error)
-            raise InputError("PARSE_ERROR", "decoding took too long or killed the reader") from error
+        answers: list[dict[str, Any]] = [{} for _ in slices]
+
+        def share(number: int, first: int, stop: int) -> None:
+            try:
+                child = self._child(number)
+                child.send({"op": "hash", "items": items[first:stop], "forms": forms})
+                for done in range(first, stop):
+                    answers[done] = child.receive()
+            except ChildLostError as error:
+                self._lost(number, error)
+                raise InputError("PARSE_ERROR", "decoding took too long or killed the reader") from error
+
+        self._shared(share, len(slices), FILES_EACH)
         for answer in answers:
             self._raise(answer, None)
         return [answer["hash"] for answer in answers]

@@ -28,7 +28,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from lesion_pipeline.io.dicom.elements import DEFLATED, Buffer, DicomFaultError, NotDicomError, RawHeader, read_header
-from lesion_pipeline.io.dicom.extract import record_of
+from lesion_pipeline.io.dicom.extract import SCANNED, record_of
 from lesion_pipeline.io.dicom.pixels import PixelFormat, Stored, masked, modality_values, stored_frame
 from lesion_pipeline.io.pet_facts import read_patient_facts, read_pet_facts
 from lesion_pipeline.io.plain import to_plain
@@ -103,7 +103,7 @@ def _scan_one(path: str) -> Message:
         with _content(path) as (data, info):
             out: Message = {"size": info.st_size, "mtime_ns": info.st_mtime_ns}
             try:
-                header = read_header(data)
+                header = read_header(data, SCANNED)
             except NotDicomError:
                 return out | {"kind": "empty" if not info.st_size else "other"}
             out["sha256"] = hashlib.sha256(data).hexdigest()
@@ -183,20 +183,23 @@ def _stored_hash(frames: _Frames, item: list[Any]) -> str:
     return hashlib.sha256(values.astype("<i4").tobytes() + repr(values.shape).encode()).hexdigest()
 
 
+#: Groups that hold facts of a PET or its patient; of private groups the creators and those of three vendors.
+_FACT_GROUPS = frozenset((0x0008, 0x0009, 0x0010, 0x0018, 0x0020, 0x0028, 0x0040, 0x0054, 0x0071, 0x5200, 0x7053))
+
+
 def dataset_of(header: RawHeader) -> Dataset:
-    """A pydicom data set that parses a value only when it is asked for; pixel data is left out."""
+    """A pydicom data set of the elements that facts are read from; a value is parsed only when it is asked for."""
     encoding = header.encoding
+    implicit, little = not encoding.explicit, encoding.little
     raw = {}
     for tag, (vr, start, stop) in header.elements.items():
-        if tag >> 16 == 0x7FE0:
+        if tag >> 16 not in _FACT_GROUPS:
             continue
         value = bytes(header.data[start:stop])
         name = BaseTag(tag)
-        raw[name] = RawDataElement(
-            name, vr.decode("latin-1") or None, len(value), value or None, 0, not encoding.explicit, encoding.little
-        )
+        raw[name] = RawDataElement(name, vr.decode("latin-1") or None, len(value), value or None, 0, implicit, little)
     dataset = Dataset(raw)  # type: ignore[arg-type]  # pydicom takes raw elements here and converts them on access
-    dataset.set_original_encoding(not encoding.explicit, encoding.little)
+    dataset.set_original_encoding(implicit, little)
     return dataset
 
 
