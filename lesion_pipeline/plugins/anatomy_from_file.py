@@ -6,9 +6,7 @@ index and name), or a folder with one NIfTI mask a structure, named after it. Na
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -16,17 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from lesion_pipeline.domain.anatomy import Segmentation, Structure, StructureKind, VertebraInstance, VertebralLevel
-from lesion_pipeline.domain.caveat import Caveat
+from lesion_pipeline.domain.anatomy import Segmentation, Structure
 from lesion_pipeline.domain.errors import ConfigError, GridMismatchError, InputError
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.vocabulary import known_structure
 from lesion_pipeline.domain.volume import LabelMap, Modality
+from lesion_pipeline.imaging.vertebra_order import with_vertebrae_in_order
 from lesion_pipeline.io.names import read_names, structure_from_key
 from lesion_pipeline.io.nifti import read_label_map, stem_of
-
-_STAGE = "delineate"
 
 
 class Options(BaseModel):
@@ -72,7 +68,7 @@ class AnatomyFromFile:
         label_map = _read(self._path, self._options.names, image.grid.frame)
         label_map = LabelMap(label_map.values, label_map.grid, _understood(label_map.names))
         _check_overlap(label_map, image.grid, self._options.least_overlap)
-        return ordered(label_map, self._options.vertebra_confidence)
+        return with_vertebrae_in_order(label_map, self._options.vertebra_confidence, "the anatomy file")
 
 
 def _read(path: Path, names: str, frame: str) -> LabelMap:
@@ -129,45 +125,6 @@ def _check_overlap(label_map: LabelMap, image: Grid, least: float) -> None:
             f"only {inside:.0%} of the labelled voxels of the anatomy file lie inside the image",
             advice="Check that the file belongs to this study, and its orientation.",
         )
-
-
-def ordered(label_map: LabelMap, confidence: float) -> Segmentation:
-    """Vertebrae of a label map numbered from the head down, with doubts where their names do not run in order."""
-    found: list[tuple[float, int, Structure, tuple[float, float, float]]] = []
-    for value, structure in label_map.names.items():
-        if structure.kind is not StructureKind.VERTEBRA:
-            continue
-        where = np.argwhere(label_map.values == value)
-        if len(where):
-            x, y, z = (float(c) for c in label_map.grid.world(where.mean(axis=0)))
-            found.append((-z, value, structure, (x, y, z)))
-    found.sort(key=lambda f: f[0])
-    names = dict(label_map.names)
-    vertebrae: list[VertebraInstance] = []
-    for instance, (_, value, structure, centre) in enumerate(found, start=1):
-        names[value] = replace(structure, instance=instance)
-        level = structure.level
-        sure = confidence if level is not None else 0.0
-        vertebrae.append(VertebraInstance(instance, level, sure, centre, anchors=("file",), ambiguous=level is None))
-    for value, structure in label_map.names.items():  # named in the table, absent in the map
-        if structure.kind is StructureKind.VERTEBRA and not any(value == f[1] for f in found):
-            del names[value]
-    caveats = _order_doubts([v.level for v in vertebrae if v.level is not None])
-    return Segmentation(LabelMap(label_map.values, label_map.grid, names), tuple(vertebrae), caveats)
-
-
-def _order_doubts(levels: Sequence[VertebralLevel]) -> tuple[Caveat, ...]:
-    out: list[Caveat] = []
-    if any(a >= b for a, b in pairwise(levels)):
-        sentence = "the vertebrae of the anatomy file are not in order from head to tail: their names cannot be trusted"
-        out.append(Caveat("VERTEBRAE_OUT_OF_ORDER", _STAGE, sentence))
-    optional = {VertebralLevel.T13, VertebralLevel.L6}
-    expected = [v for v in VertebralLevel if v <= VertebralLevel.L5 and v not in optional]
-    inner = [v for v in expected if levels and min(levels) < v < max(levels) and v not in levels]
-    if inner:
-        sentence = f"the anatomy file has no {', '.join(v.name for v in inner[:6])} between vertebrae that it has"
-        out.append(Caveat("VERTEBRA_MISSING", _STAGE, sentence))
-    return tuple(out)
 
 
 def factory(options: Mapping[str, object]) -> AnatomyFromFile:

@@ -16,8 +16,7 @@ import onnxruntime
 from lesion_pipeline.domain.volume import Modality, Unit
 from lesion_pipeline.io.nifti import read_volume
 from lesion_pipeline.plugins.builtin_organs.lattice import lattice_over, on_lattice
-from scripts.organ_training.paint import CLASSES, PATCH, PATCH_MM, TARGET, channels, crop, paint
-from scripts.organ_training.train import is_held_out
+from scripts.organ_training.paint import CLASSES, PATCH, PATCH_MM, TARGET, channels, crop, is_held_out, paint
 
 _BONES = [*range(25, 51), *range(69, 79), *range(91, 118)]
 TOTAL_IDS: dict[str, list[int]] = {

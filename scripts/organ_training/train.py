@@ -11,7 +11,6 @@ import argparse
 import copy
 import math
 import time
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,15 +20,10 @@ from torch.nn import functional as fn
 from torch.utils.data import DataLoader, IterableDataset
 
 from scripts.organ_training.network import OrganNet
-from scripts.organ_training.paint import CLASSES, sample
+from scripts.organ_training.paint import CLASSES, is_held_out, sample
 
 #: background, spleen, kidney, liver, bladder, lung, brain, heart, stomach, bone, bowel, aorta
 WEIGHTS = (0.25, 2.5, 3.0, 1.0, 3.0, 0.6, 1.0, 1.3, 2.0, 1.0, 1.2, 2.5)
-
-
-def is_held_out(name: str) -> bool:
-    """The same split in training and evaluation, by a hash of the file's name."""
-    return zlib.crc32(("held " + name).encode()) % 10 == 0
 
 
 class Samples(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):  # type: ignore[misc]  # torch is not in the checked environment
