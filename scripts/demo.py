@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,27 @@ def make_study() -> None:
         subprocess.run([sys.executable, str(ROOT / "scripts" / "make_sample_data.py"), "--out", str(STUDY)], check=True)
 
 
+NUMBERS = ("lesions", "organs", "spinal_lesions", "involved_vertebrae")
+
+
 def compare(count: dict[str, Any], key: dict[str, Any]) -> list[str]:
-    """Sentences for whatever differs from the answer key."""
+    """Sentences for whatever differs from the answer key: counts, organs, levels, criterion."""
     differs = []
-    for name, truth in key["counts"].items():
-        found = count["counts"][name]["best"]
+    for name in NUMBERS:
+        found, truth = count["counts"][name]["best"], key["counts"][name]
         if found != truth:
             differs.append(f"{name}: counted {found}, the answer key says {truth}")
-    organs = {organ: n["best"] for organ, n in count["counts"]["by_organ"].items() if n["best"]}
-    if organs != key["by_organ"]:
-        differs.append(f"organs: counted {organs}, the answer key says {key['by_organ']}")
-    levels = sorted(level for level, n in count["counts"]["by_level"].items() if n["best"])
-    if levels != sorted(key["by_level"]):
-        differs.append(f"levels: counted {levels}, the answer key says {sorted(key['by_level'])}")
+    counted = [lesion for lesion in count["lesions"] if lesion["decision"] == "counted"]
+    organs = dict(Counter(lesion["organ"] for lesion in counted))
+    if organs != key["counts"]["by_organ"]:
+        differs.append(f"organs: counted {organs}, the answer key says {key['counts']['by_organ']}")
+    levels = dict(Counter(lesion["spinal_level"] for lesion in counted if lesion["spinal_level"]))
+    if levels != key["counts"]["by_level"]:
+        differs.append(f"levels: counted {levels}, the answer key says {key['counts']['by_level']}")
+    answer = next(c["status"] for c in count["criteria"] if c["id"] == count["headline"])
+    truth = key["criteria"][count["headline"]]["answer"]
+    if answer != truth:
+        differs.append(f"{count['headline']}: answered {answer}, the answer key says {truth}")
     return differs
 
 
@@ -52,7 +61,7 @@ def main() -> int:
     for sentence in differs:
         print(f"DIFFERS FROM THE ANSWER KEY: {sentence}")
     if not differs:
-        print("Agrees with the answer key of the sample study: counts, organs and levels.")
+        print("Agrees with the answer key of the sample study: counts, organs, levels and criterion.")
     return 1 if differs else 0
 
 
