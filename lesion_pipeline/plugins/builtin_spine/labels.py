@@ -36,6 +36,7 @@ PROCESS_MM = {"L": 48.0, "T": 34.0, "C": 32.0, "S": 55.0}
 CANAL_HALF_WIDTH_MM = 11.0
 DENS = (7.0, -7.0, 4.5, 15.0)  # |lat|, a from, a to, height above the second vertebra's body (mm)
 SACRAL_SEGMENT_MM = 30.0
+ASIDE_MM = 6.0
 NEAR_MM = (62.0, -82.0, 34.0)  # |lat|, a from, a to
 
 
@@ -158,7 +159,7 @@ def paint(box: Box, straight: Straight, features: Features, reading: Reading) ->
     codes[inside_canal & ~is_dense & (number > 0)] = 1
     part.ravel()[flat] = codes
     _tidy(part, len(reading.vertebrae))
-    return Parts(part, _centres(straight, reading))
+    return Parts(part, _centres(box, straight, reading, part))
 
 
 def _close_to_axis(box: Box, straight: Straight, flat: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
@@ -196,9 +197,21 @@ def _tidy(part: npt.NDArray[np.uint16], count: int) -> None:
             part[where][own & (labels != int(np.argmax(sizes)))] = 0
 
 
-def _centres(straight: Straight, reading: Reading) -> Array:
-    """LPS mm on the axis midway between the discs; the sacrum's is that of its first segment."""
+def _centres(box: Box, straight: Straight, reading: Reading, part: npt.NDArray[np.uint16]) -> Array:
+    """LPS mm midway between the discs, in the middle of the labelled body; the sacrum's is that of its first segment.
+
+    The axis is smooth and may leave the middle of a single body; the label knows better across the axis, not along it.
+    """
     low = [max(v.start, v.stop - SACRAL_SEGMENT_MM) if v.level == Level.S else v.start for v in reading.vertebrae]
     s = 0.5 * (np.array(low) + np.array([v.stop for v in reading.vertebrae]))
-    zero = np.zeros(len(s))
-    return straight.curve.world(np.clip(s, 0.0, len(straight.curve.points) - 1.0), zero, zero)
+    s = np.clip(s, 0.0, len(straight.curve.points) - 1.0)
+    aside = np.zeros((2, len(s)))
+    bodies = np.where(part % 2 == 0, part // 2, 0).astype(np.int32)
+    for number, where in enumerate(ndimage.find_objects(bodies, max_label=len(s))):
+        if where is None or reading.vertebrae[number].level == Level.S:
+            continue
+        index = np.argwhere(bodies[where] == number + 1) + [axis.start for axis in where]
+        offset = box.origin + box.step * index.mean(axis=0) - straight.curve.points[round(s[number])]
+        frame = straight.curve.axes[round(s[number])]
+        aside[:, number] = np.clip(frame[1:] @ offset, -ASIDE_MM, ASIDE_MM)
+    return straight.curve.world(s, aside[0], aside[1])

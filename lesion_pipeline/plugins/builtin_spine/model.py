@@ -114,8 +114,8 @@ def _count(prefix: str, first: int, last: int) -> tuple[Level, ...]:
 
 
 _CERVICAL = _count("C", 7, 1)
-#: Share of adults: thoracolumbar variants 11 %, two thirds of them with eleven rib pairs (clinical specification 4.7); L6 3 % in
-#: the VID set; lumbosacral variants 1 to 30 % by definition, of which few change the count.
+#: Share of adults: thoracolumbar variants 11 %, two thirds of them with eleven rib pairs (clinical specification 4.7); L6 3 %
+#: in the VID set; lumbosacral variants 1 to 30 % by definition, of which few change the count.
 CHAINS: tuple[Chain, ...] = (
     Chain("usual", _count("L", 5, 1) + _count("T", 12, 1) + _CERVICAL, 0.84),
     Chain("L6", _count("L", 6, 1) + _count("T", 12, 1) + _CERVICAL, 0.04),

@@ -112,7 +112,7 @@ def with_frames(points: Array, roll_deg: Array | None) -> Curve:
     front = np.cross(left, tangent)
     if roll_deg is not None:
         turn = np.radians(roll_deg)[:, None]
-        left, front = np.cos(turn) * left + np.sin(turn) * front, np.cos(turn) * front - np.sin(turn) * left
+        left, front = np.cos(turn) * left - np.sin(turn) * front, np.cos(turn) * front + np.sin(turn) * left
     return Curve(points, np.stack([tangent, front, left], axis=1))
 
 
