@@ -62,6 +62,7 @@ class Places:
         self._layers: list[_Layer] = []
         self._codes: dict[str, int] = {}
         self._landmarks: dict[str, Landmark] | None = None
+        self._by_prefix: dict[tuple[str, ...], frozenset[int]] = {}
         for named in anatomy.maps:
             try:
                 transform = frames.between(frame, named.label_map.grid.frame)
@@ -98,7 +99,11 @@ class Places:
 
     def codes(self, *prefixes: str) -> frozenset[int]:
         """Codes of every structure whose key is one of ``prefixes`` or goes on from it with an underscore."""
-        return frozenset(c for key, c in self._codes.items() if any(key == p or key.startswith(p + "_") for p in prefixes))
+        known = self._by_prefix.get(prefixes)
+        if known is None:
+            known = frozenset(c for key, c in self._codes.items() if any(key == p or key.startswith(p + "_") for p in prefixes))
+            self._by_prefix[prefixes] = known
+        return known
 
     def codes_of_kind(self, *kinds: StructureKind) -> frozenset[int]:
         return frozenset(c for c, s in enumerate(self.structures) if s is not None and s.kind in kinds)

@@ -16,6 +16,7 @@ from lesion_pipeline.imaging.measures import measure
 from lesion_pipeline.imaging.places import Places
 from lesion_pipeline.imaging.reference_regions import measure_references
 from lesion_pipeline.imaging.surroundings import surroundings
+from lesion_pipeline.plugins.threshold_detector.fragments import join_fragments, join_rings
 from lesion_pipeline.plugins.threshold_detector.options import ThresholdOptions
 from lesion_pipeline.plugins.threshold_detector.patient import Patient
 from lesion_pipeline.plugins.threshold_detector.uptake import DrawnLesion, lesions_of
@@ -41,8 +42,8 @@ class ThresholdDetector:
         lesions: list[DrawnLesion] = []
         for number, voxels in enumerate(voxel_lists(labels), start=1):
             if len(voxels) >= self.options.delineation.min_voxels:
-                lesions.extend(lesions_of(patient, voxels, number))
-        return self._candidates(pet, lesions)
+                lesions.extend(join_rings(lesions_of(patient, voxels, number), patient))
+        return self._candidates(pet, join_fragments(lesions, patient))
 
     def _measured(self, pet: Volume, lesion: DrawnLesion) -> Measures | None:
         """What is measured of a lesion; None when it does not stand out of the noise around it."""

@@ -73,7 +73,7 @@ def _by_organ(share: npt.NDArray[np.float64], places: Places) -> dict[Organ, flo
     out: dict[Organ, float] = {}
     for code in np.flatnonzero(share[1:] > 0) + 1:
         structure = places.structures[int(code)]
-        if structure is not None and structure.organ is not None:
+        if structure is not None and structure.organ not in (None, Organ.OTHER):  # vessels are no organ
             out[structure.organ] = out.get(structure.organ, 0.0) + float(share[code])
     return out
 

@@ -1,0 +1,133 @@
+"""Lesions come from peaks: what is split, what stays one, what is drawn, on toy PETs without anatomy."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pydantic import ValidationError
+from scipy import ndimage
+
+from lesion_pipeline.domain.anatomy import Anatomy, NamedMap, Organ, Structure, StructureKind
+from lesion_pipeline.domain.errors import InputError
+from lesion_pipeline.domain.geometry import Grid
+from lesion_pipeline.domain.lesion import Candidate
+from lesion_pipeline.domain.pet import PatientFacts, Tracer
+from lesion_pipeline.domain.study import Study
+from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
+from lesion_pipeline.plugins.threshold_detector import factory
+
+PRESET: dict[str, Any] = tomllib.loads((Path(__file__).resolve().parents[2] / "configs" / "fdg-petct.toml").read_text("utf-8"))
+TABLE: dict[str, Any] = PRESET["plugins"]["tracer_threshold"]
+SHAPE = (50, 50, 60)
+SPACING = (3.0, 3.0, 3.0)
+Spot = tuple[Sequence[float], float, float]
+
+
+def _world() -> npt.NDArray[np.float64]:
+    return np.stack(np.meshgrid(*[np.arange(n) * s for n, s in zip(SHAPE, SPACING, strict=True)], indexing="ij"), axis=-1)
+
+
+def _pet(spots: Sequence[Spot], fwhm: float = 6.0, noise: float = 0.0) -> Volume:
+    values = np.ones(SHAPE)
+    for centre, radius, suv in spots:
+        values[np.linalg.norm(_world() - np.array(centre), axis=-1) < radius] = suv
+    values = ndimage.gaussian_filter(values, fwhm / 2.355 / SPACING[0])
+    values += np.random.default_rng(3).normal(0, noise, SHAPE) if noise else 0.0
+    grid = Grid(SHAPE, np.diag([*SPACING, 1.0]), "pet")
+    return Volume(np.maximum(values, 0).astype(np.float32), grid, Unit.SUVBW, Modality.PT, "PT-1")
+
+
+def _detect(pet: Volume, anatomy: Anatomy | None = None, **change: dict[str, Any]) -> tuple[Candidate, ...]:
+    table = {key: {**value, **change.get(key, {})} if isinstance(value, dict) else value for key, value in TABLE.items()}
+    study = Study("k", PatientFacts(), Tracer.FDG, (), pet, None)
+    return factory(table).detect(study, anatomy or Anatomy())
+
+
+def test_two_touching_lesions_are_two_and_share_a_parent() -> None:
+    found = _detect(_pet([((60, 75, 90), 9, 9.0), ((80, 75, 90), 9, 8.0)]))
+    assert len(found) == 2
+    assert found[0].parent == found[1].parent is not None
+    assert [round(c.centroid_lps_mm[0]) for c in found] == pytest.approx([60, 80], abs=2)
+
+
+def test_the_number_of_lesions_does_not_follow_the_threshold() -> None:
+    pet = _pet([((60, 75, 90), 9, 9.0), ((84, 75, 90), 9, 7.0)])
+    for floor in (1.6, 2.5, 4.0):
+        assert len(_detect(pet, soft_tissue={"without_reference": floor})) == 2
+
+
+def test_an_uneven_mass_is_one_lesion() -> None:
+    mass: list[Spot] = [((75, 75, 90), 30, 6.0), ((62, 75, 90), 6, 9.0), ((90, 75, 80), 6, 9.0), ((75, 85, 105), 6, 8.5)]
+    (one,) = _detect(_pet(mass))
+    assert one.measures.volume_ml > 60
+
+
+def test_a_ring_round_a_dead_centre_is_one_lesion_with_its_centre() -> None:
+    (one,) = _detect(_pet([((75, 75, 90), 18, 9.0), ((75, 75, 90), 9, 1.0)], fwhm=4.0))
+    assert one.measures.volume_ml == pytest.approx(4 / 3 * np.pi * 18**3 / 1000, rel=0.25)
+
+
+def test_noise_invents_nothing() -> None:
+    assert _detect(_pet([], noise=0.45)) == ()
+
+
+def test_a_small_faint_sphere_in_noise_is_found() -> None:
+    found = _detect(_pet([((60, 75, 90), 6, 8.0)], noise=0.15))
+    assert len(found) == 1
+    np.testing.assert_allclose(found[0].centroid_lps_mm, (60, 75, 90), atol=2.5)
+    assert (found[0].measures.contrast_to_noise or 0.0) > 5
+
+
+def test_extent_is_a_fraction_of_the_peak_but_never_below_the_candidate_threshold() -> None:
+    hot, faint = _detect(_pet([((45, 75, 60), 12, 20.0), ((105, 75, 120), 12, 4.0)]))
+    assert hot.measures.threshold == pytest.approx(0.41 * (hot.measures.suv_max or 0.0))
+    assert faint.measures.threshold == pytest.approx(2.5)
+
+
+def _liver(frame: str = "pet") -> Anatomy:
+    values = (np.linalg.norm(_world() - np.array((75, 75, 90)), axis=-1) < 55).astype(np.uint16)
+    names = {1: Structure("liver", StructureKind.ORGAN, Organ.LIVER)}
+    return Anatomy((NamedMap("toy", LabelMap(values, Grid(SHAPE, np.diag([*SPACING, 1.0]), frame), names)),))
+
+
+def test_a_focus_in_a_bright_liver_is_drawn_from_the_livers_own_level() -> None:
+    liver = _pet([((75, 75, 90), 55, 3.2), ((60, 60, 90), 9, 10.0)], noise=0.1)
+    found = _detect(liver, _liver())
+    focus = found[0]
+    assert focus.measures.volume_ml == pytest.approx(4 / 3 * np.pi * 9**3 / 1000, rel=0.5)
+    assert all(c.measures.volume_ml > 50 for c in found[1:])  # the liver's ordinary uptake, to be excluded with a reason
+
+
+def test_without_a_pet_it_refuses() -> None:
+    with pytest.raises(InputError, match="NO_PET"):
+        factory(TABLE).detect(Study("k", PatientFacts(), Tracer.FDG, (), None, None), Anatomy())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"peaks": {"merge_above": 0.5}},
+        {"soft_tissue": {"ceiling": 1.0}},
+        {"delineation": {"fraction": 1.5}},
+        {"connectivity": 8},
+    ],
+    ids=["merge below split", "ceiling below floor", "fraction above one", "no such connectivity"],
+)
+def test_impossible_settings_are_refused(change: dict[str, Any]) -> None:
+    table = dict(TABLE)
+    for key, value in change.items():
+        table[key] = {**TABLE[key], **value} if isinstance(value, dict) else value
+    with pytest.raises(ValidationError):
+        factory(table)
+
+
+def test_no_count_changing_setting_has_a_default() -> None:
+    for key in TABLE:
+        with pytest.raises(ValidationError, match=key):
+            factory({k: v for k, v in TABLE.items() if k != key})
