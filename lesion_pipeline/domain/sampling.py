@@ -37,9 +37,9 @@ class Sampler:
         self.numerics = numerics
         self.z, node_weights = frailty_nodes(numerics)
         per_node = np.maximum(np.rint(node_weights * numerics.draws), DRAWS_PER_NODE).astype(np.int64)
-        self.node = np.repeat(np.arange(len(self.z)), per_node)
-        self.weights: Floats = (node_weights / per_node)[self.node]
-        self.draws = len(self.node)
+        self.per_node = per_node
+        self.weights: Floats = np.repeat(node_weights / per_node, per_node)
+        self.draws = len(self.weights)
         self._seen: dict[tuple[str, float, float, tuple[float, ...]], tuple[Bytes, Bytes]] = {}
         self._last: tuple[tuple[CountingUnit, ...], Integers] | None = None
 
@@ -50,14 +50,15 @@ class Sampler:
         if key not in self._seen:
             rng = np.random.default_rng([self.numerics.seed, zlib.crc32(unit.id.encode())])
             chance = shifted(unit.probability, self.z, self.numerics.frailty_sigma).astype(np.float32)
-            number = (rng.random(self.draws, dtype=np.float32) < chance[self.node]).astype(np.uint8)
-            place = rng.random(self.draws, dtype=np.float32)
+            number = (rng.random(self.draws, dtype=np.float32) < np.repeat(chance, self.per_node)).view(np.uint8)
             if unit.split_probability > 0.0:
                 number += number * (rng.random(self.draws, dtype=np.float32) < np.float32(unit.split_probability))
             edges = np.cumsum(shares[:-1]).astype(np.float32)
             organ = np.zeros(self.draws, dtype=np.uint8)
-            for edge in edges:
-                organ += place >= edge
+            if len(edges):
+                place = rng.random(self.draws, dtype=np.float32)
+                for edge in edges:
+                    organ += place >= edge
             self._seen[key] = (number, organ)
         return self._seen[key]
 
@@ -77,9 +78,12 @@ class Sampler:
             number, organ = self.lesion(unit)
             present = number > 0
             extra = number == 2
-            out[0] += present * np.uint8(unit.lesions) + extra
-            if unit.spinal:
-                out[2] += present * np.uint8(unit.spinal) + extra
+            split = unit.split_probability > 0.0
+            for axis, each in ((0, unit.lesions), (2, unit.spinal)):
+                if each:
+                    out[axis] += present if each == 1 else present * np.uint8(each)
+                if split and (each or axis == 0):
+                    out[axis] += extra
             for index, (key, share) in enumerate(unit.organs):
                 if key and share > 0.0:
                     total = by_organ.setdefault(key, np.zeros(self.draws, dtype=np.int16))
