@@ -61,7 +61,9 @@ def main() -> int:
         if failures:
             print(f"{len(failures)} studies broke: {', '.join(failures)}", file=sys.stderr)
     if not given.make_only:
-        evaluate(given.work / "runs", given.work / "truth", given.work / "report", seed=0)
+        if not judged(given.work, "*"):
+            print("no study was run", file=sys.stderr)
+            return 1
         write_page(given.work, given.doc, full=given.full)
     return 0
 
@@ -123,7 +125,7 @@ def one(work: Path, cohort: str, number: int, *, full: bool, make_only: bool) ->
     if not dicom.is_dir():
         make_study(plan, dicom, truth)
     preset = PRESETS[str(plan.tracer)]
-    command = [sys.executable, "-m", "lesion_pipeline", "run", str(dicom), "--out", str(runs), "--preset", preset, "--quiet"]
+    command = [sys.executable, "-m", "lesion_pipeline", "run", str(dicom), "--out", str(runs), "--config", preset, "--quiet"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode == REFUSED:
         runs.mkdir(parents=True, exist_ok=True)
@@ -137,7 +139,7 @@ def one(work: Path, cohort: str, number: int, *, full: bool, make_only: bool) ->
 
 def write_page(work: Path, doc: Path, *, full: bool) -> None:
     """docs/validation.md and its pictures from a finished report."""
-    report = json.loads((work / "report" / "evaluation.json").read_text(encoding="utf-8"))
+    report = json.loads((work / "report-all" / "evaluation.json").read_text(encoding="utf-8"))
     pictures = doc.parent / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     for old in pictures.glob("validation-*.png"):
@@ -145,7 +147,7 @@ def write_page(work: Path, doc: Path, *, full: bool) -> None:
     by_tracer = {
         cohort: json.loads((work / f"report-{cohort}" / "evaluation.json").read_text(encoding="utf-8"))
         for cohort in COHORTS
-        if _judge_part(work, cohort)
+        if judged(work, f"{cohort}-*")
     }
     text = "\n\n".join(
         [
@@ -162,16 +164,17 @@ def write_page(work: Path, doc: Path, *, full: bool) -> None:
     print(f"{doc} written")
 
 
-def _judge_part(work: Path, cohort: str) -> bool:
-    """Judge one cohort alone, through a folder of links to its answer keys."""
-    names = sorted(p for p in (work / "truth").glob(f"{cohort}-*") if run_folders(work / "runs" / p.name))
-    if not names:
+def judged(work: Path, names: str) -> bool:
+    """Judge the studies of a name pattern that were run (refused ones too), through copies of their answer keys."""
+    part = "all" if names == "*" else names.split("-", maxsplit=1)[0]
+    chosen = sorted(p for p in (work / "truth").glob(names) if (work / "runs" / p.name).is_dir() and not p.name.startswith("."))
+    view = work / f"truth-{part}"
+    shutil.rmtree(view, ignore_errors=True)
+    for path in chosen:
+        shutil.copytree(path, view / path.name)
+    if not any(run_folders(work / "runs" / path.name) for path in chosen):
         return False
-    part = work / f"truth-{cohort}"
-    shutil.rmtree(part, ignore_errors=True)
-    for path in names:
-        shutil.copytree(path, part / path.name)
-    evaluate(work / "runs", part, work / f"report-{cohort}", seed=0)
+    evaluate(work / "runs", view, work / f"report-{part}", seed=0)
     return True
 
 
