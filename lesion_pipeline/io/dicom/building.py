@@ -240,6 +240,8 @@ def _check(stack: Stack) -> None:
     except LatticeError as fault:
         stack.refuse(fault.code, fault.message)
         return
+    if len({f.frame_uid for f in stack.files}) > 1:
+        stack.refuse("FRAME_OF_REFERENCE_MISMATCH", "slices of one stack name different frames of reference")
     declared = head.number_of_slices
     if stack.modality == "PT" and declared and declared > len(stack.slices) and not stack.scout:
         stack.refuse("MISSING_SLICES", f"the header declares {declared} slices, {len(stack.slices)} are there")

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from pydicom.charset import python_encoding
+
 from lesion_pipeline.io.dicom.elements import NATIVE, DicomFaultError, Element, RawHeader, Walker
 from lesion_pipeline.io.dicom.record import IMAGE_CLASSES, MULTI_FRAME_CLASSES
 
@@ -181,7 +183,8 @@ _US = {
     "time_slices": 0x00540101,
     "gates": 0x00540071,
 }
-_DESCRIPTIONS = (0x0008103E, 0x00081030, 0x00181030, 0x00181210, 0x00280103, 0x00282110)
+_SHOWN = (0x00100010, 0x00100020, 0x0008103E)
+_DESCRIPTIONS = (0x00080005, 0x0008103E, 0x00081030, 0x00181030, 0x00181210, 0x00280103, 0x00282110)
 _DIFFUSION = (0x00189087, 0x00190010, 0x0019100C, 0x00430010, 0x00431039)
 _SEQUENCES = (0x00081115, 0x30060010, 0x00409094, 0x52009229, 0x52009230)
 _TABLES = (_TEXT, _TEXTS, _NUMBERS, _NUMBER_LISTS, _WHOLE, _US)
@@ -225,6 +228,27 @@ def _unsafe(reader: Reader) -> bool:
     return any(uid and not _UID.match(uid) for uid in uids)
 
 
+@lru_cache(maxsize=1024)
+def _undecodable(raw: bytes | None, charset: str) -> bool:
+    """Does a text not follow the character set that the file declares, or is that set unknown?"""
+    if not raw or raw.isascii():
+        return False
+    if not charset:
+        return True  # the default repertoire is ASCII
+    names = [name.strip() for name in charset.split("\\")]
+    encodings = [python_encoding.get(name) for name in names]
+    known = [encoding for encoding in encodings if encoding]
+    if len(known) < len(names):
+        return True
+    if len(names) > 1 or b"\x1b" in raw:
+        return False  # code extensions: left to whoever shows the text
+    try:
+        raw.decode(known[0])
+    except (UnicodeDecodeError, LookupError):
+        return True
+    return False
+
+
 def _b_value(reader: Reader) -> float | None:
     if (value := reader.fd(0x00189087)) is not None:
         return value
@@ -234,10 +258,6 @@ def _b_value(reader: Reader) -> float | None:
     if "GEMS_PARM_01" in creator and (values := numbers(reader.raw(0x00431039))):
         return values[0] % 1e9 if math.isfinite(values[0]) else None
     return None
-
-
-def _mosaic(reader: Reader, image_type: list[str]) -> bool:
-    return "MOSAIC" in image_type and "SIEMENS" in text(reader.raw(0x00080070)).upper()
 
 
 def _real_world(reader: Reader) -> list[tuple[str, float, float]]:
@@ -302,6 +322,7 @@ def _fill(out: dict[str, Any], header: RawHeader) -> None:
     out["signed"] = reader.us(0x00280103) == 1
     out["patient"] = _patient(*(reader.raw(tag) for tag in _PATIENT))
     out["unsafe_text"] = _unsafe(reader)
+    out["bad_charset"] = any(_undecodable(reader.raw(tag), text(reader.raw(0x00080005))) for tag in _SHOWN)
     if header.pixels is not None:
         out["pixels_from"], out["pixels_to"] = header.pixels
     out["encapsulated"] = header.encapsulated
@@ -309,7 +330,7 @@ def _fill(out: dict[str, Any], header: RawHeader) -> None:
     out["integers"] = 0x7FE00010 in header.elements
     out["lossy"] = text(reader.raw(0x00282110)) == "01" or header.syntax in _LOSSY_SYNTAXES
     out["image_type"] = [part.upper() for part in out.get("image_type", [])]
-    out["mosaic"] = _mosaic(reader, out["image_type"])
+    out["mosaic"] = "MOSAIC" in out["image_type"]
     if out.get("modality") == "MR":
         out["b_value"] = _b_value(reader)
     sop_class = out.get("sop_class", "")

@@ -74,6 +74,7 @@ class FileRecord:
     fault: str = ""
     fault_text: str = ""
     unsafe_text: bool = False
+    bad_charset: bool = False
     sop_class: str = ""
     sop_uid: str = ""
     study_uid: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from lesion_pipeline.domain.caveat import Caveat
@@ -31,6 +31,25 @@ from lesion_pipeline.stages.assemble.kinds import NAC, Candidate, classify, moda
 from lesion_pipeline.stages.assemble.options import Options
 from lesion_pipeline.stages.assemble.patients import check_patients
 from lesion_pipeline.stages.assemble.volumes import read_facts, read_volume
+
+
+_MARKS: tuple[tuple[str, str, Callable[[FileRecord], bool]], ...] = (
+    (
+        "NO_PREAMBLE",
+        "some files lack the DICOM preamble and were read all the same",
+        lambda record: bool(record.sop_class) and not record.preamble,
+    ),
+    (
+        "UNSAFE_TEXT",
+        "some header texts hold control characters, paths or no valid UID; never used as such",
+        lambda record: record.unsafe_text,
+    ),
+    (
+        "BAD_CHARSET",
+        "some header texts do not follow their character set; they are shown as well as they can be",
+        lambda record: record.bad_charset,
+    ),
+)
 
 
 def run(source: Path, options: Options) -> Assembly:
@@ -175,12 +194,9 @@ def _of_files(found: Found, scan: Scan, reader: DicomReader, choice: Choice) -> 
     if total:
         kinds = [f"{count} {kind}" for kind, count in sorted(skipped.items())] + ([f"{damaged} damaged"] if damaged else [])
         caveats.append(Caveat("FILES_SKIPPED", STAGE, f"{total} files were left out: {', '.join(kinds)}"))
-    if any(not r.preamble and r.sop_class for r in scan.records):
-        caveats.append(Caveat("NO_PREAMBLE", STAGE, "some files lack the DICOM preamble and were read all the same"))
-    if any(r.unsafe_text for r in scan.records):
-        caveats.append(
-            Caveat("UNSAFE_TEXT", STAGE, "some header texts hold control characters, paths or no valid UID; never used as such")
-        )
+    for code, text, holds in _MARKS:
+        if any(holds(record) for record in scan.records):
+            caveats.append(Caveat(code, STAGE, text))
     if scan.unreadable or found.unreadable:
         folders = {Path(reader.paths[f.index]).parent for c in (choice.pet, choice.ct) if c is not None for f in c.stack.files}
         if any(Path(reader.paths[index]).parent in folders for index in scan.unreadable):
