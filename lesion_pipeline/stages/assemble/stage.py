@@ -32,7 +32,6 @@ from lesion_pipeline.stages.assemble.options import Options
 from lesion_pipeline.stages.assemble.patients import check_patients
 from lesion_pipeline.stages.assemble.volumes import read_facts, read_volume
 
-
 _MARKS: tuple[tuple[str, str, Callable[[FileRecord], bool]], ...] = (
     (
         "NO_PREAMBLE",
