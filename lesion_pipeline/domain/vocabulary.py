@@ -111,6 +111,23 @@ def known_structure(name: str) -> Structure | None:
     return _built(base + side, base) if base in _BASES else None
 
 
+def structure_from_words(words: str, code: str | None = None) -> Structure | None:
+    """The structure a free label such as "Left Kidney" or "Kidney, L" stands for; a SNOMED CT code where words say
+    nothing.
+    """
+    parts = re.sub(r"[^a-z0-9]+", " ", words.casefold()).split()
+    side = next((f"_{s}" for s in ("left", "right") if s in parts or (len(parts) > 1 and s[0] in parts)), "")
+    bare = [p for p in parts if p not in {"left", "right"} and not (side and p == side[1])]
+    spoken = "_".join(bare)
+    level = _VERTEBRA.fullmatch(spoken) or _VERTEBRA.fullmatch(f"vertebra_{spoken}")
+    for name in (spoken + side, spoken) if level is None else (f"vertebra_{level[1]}",):
+        found = known_structure(name)
+        if found is not None:
+            return found
+    base = next((b for b, (_, _, known) in _BASES.items() if code is not None and known == code), None)
+    return _built(base + side, base) if base is not None else None
+
+
 def _parted(name: str) -> tuple[str, str]:
     for side in ("_left", "_right"):
         if name.endswith(side):

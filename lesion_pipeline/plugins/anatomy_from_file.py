@@ -1,11 +1,13 @@
 """``anatomy-from-file``: structures that somebody else delineated, as files.
 
 A NIfTI label map with a names table (JSON ``{value: key}`` or ``{value: {key, kind, organ, level}}``, or a TSV with the columns
-index and name), or a folder with one NIfTI mask a structure, named after it. Names of common tools are understood.
+index and name), a folder with one NIfTI mask a structure, named after it, a DICOM segmentation or an RT structure set. Names of
+common tools and plain words ("Left kidney") are understood.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -14,15 +16,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from lesion_pipeline.domain.anatomy import Segmentation, Structure
+from lesion_pipeline.domain.anatomy import Segmentation, Structure, StructureKind
 from lesion_pipeline.domain.errors import ConfigError, GridMismatchError, InputError
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.study import Study
-from lesion_pipeline.domain.vocabulary import known_structure
+from lesion_pipeline.domain.vocabulary import known_structure, structure_from_words
 from lesion_pipeline.domain.volume import LabelMap, Modality
 from lesion_pipeline.imaging.vertebra_order import with_vertebrae_in_order
+from lesion_pipeline.io.dicom_seg import read_segments
 from lesion_pipeline.io.names import read_names, structure_from_key
 from lesion_pipeline.io.nifti import read_label_map, stem_of
+from lesion_pipeline.io.rtstruct import rasterize, read_rtstruct
 
 
 class Options(BaseModel):
@@ -61,22 +65,52 @@ class AnatomyFromFile:
     def segment(self, study: Study) -> Segmentation:
         """The label map in the frame of the study's CT or PET.
 
-        Raises InputError (NO_ANATOMY_FILE, BAD_NIFTI, BAD_LABELS, BAD_NAMES, NO_NAMES), GeometryError (NO_GEOMETRY) and
-        GridMismatchError (ANATOMY_BESIDE_IMAGE) when the labels do not lie on the image.
+        Raises InputError (NO_ANATOMY_FILE, BAD_NIFTI, BAD_LABELS, BAD_NAMES, NO_NAMES, SEG_UNREADABLE, NOT_RTSTRUCT),
+        GeometryError (NO_GEOMETRY, CONTOUR_OFF_PLANE), FrameMismatchError, and GridMismatchError (ANATOMY_BESIDE_IMAGE) when the
+        labels do not lie on the image.
         """
         image = study.need(Modality.CT if self._options.frame == "ct" else Modality.PT)
-        label_map = _read(self._path, self._options.names, image.grid.frame)
+        label_map = _read(self._path, self._options.names, image.grid)
         label_map = LabelMap(label_map.values, label_map.grid, _understood(label_map.names))
         _check_overlap(label_map, image.grid, self._options.least_overlap)
         return with_vertebrae_in_order(label_map, self._options.vertebra_confidence, "the anatomy file")
 
 
-def _read(path: Path, names: str, frame: str) -> LabelMap:
+def _read(path: Path, names: str, image: Grid) -> LabelMap:
     if path.is_dir():
-        return _from_masks(path, frame)
+        return _from_masks(path, image.frame)
     if not path.is_file():
         raise InputError("NO_ANATOMY_FILE", "the anatomy file does not exist", advice="Check the path in the preset.")
-    return read_label_map(path, read_names(Path(names)) if names else None, frame)
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return _from_dicom(path, image)
+    return read_label_map(path, read_names(Path(names)) if names else None, image.frame)
+
+
+def _from_dicom(path: Path, image: Grid) -> LabelMap:
+    """A segmentation object on its own grid, or the contours of a structure set on the image's. Earlier parts win overlaps.
+
+    Both name their frame of reference themselves.
+    """
+    try:
+        grid, segments = read_segments(path)
+        parts = [(s.label, s.code, s.voxels) for s in segments]
+    except InputError as other:
+        if other.code != "NOT_SEG":
+            raise
+        grid = image
+        parts = [(roi.name, None, rasterize(roi, image)) for roi in read_rtstruct(path)]
+    values = np.zeros(grid.shape, dtype=np.uint16)
+    names: dict[int, Structure] = {}
+    for value, (words, code, voxels) in enumerate(parts, start=1):
+        at = tuple(voxels.T)
+        values[at] = np.where(values[at] == 0, value, values[at])
+        known = structure_from_words(words, code)
+        plain = re.sub(r"[^a-z0-9]+", "_", words.casefold()).strip("_")
+        taken = known is not None and any(s.key == known.key for s in names.values())
+        names[value] = (
+            known if known is not None and not taken else Structure(f"part_{value}_{plain}".rstrip("_"), StructureKind.REGION)
+        )
+    return LabelMap(values, grid, names)
 
 
 def _from_masks(folder: Path, frame: str) -> LabelMap:

@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from lesion_pipeline.domain.anatomy import Organ, Structure, StructureKind, VertebralLevel
 from lesion_pipeline.domain.errors import ConfigError, GridMismatchError, InputError, UnitError
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.pet import PatientFacts, Tracer
 from lesion_pipeline.domain.study import Study
-from lesion_pipeline.domain.vocabulary import known_structure
+from lesion_pipeline.domain.vocabulary import known_structure, structure_from_words
 from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.io.nifti import write_label_map
+from lesion_pipeline.io.rtstruct import RTSTRUCT, frame_name
 from lesion_pipeline.plugins.anatomy_from_file import factory
 
 SHAPE = (12, 10, 30)
@@ -130,3 +133,47 @@ def test_vocabulary(name: str, key: str, organ: Organ | None) -> None:
 def test_unknown_names_are_unknown() -> None:
     assert known_structure("flux_capacitor") is None
     assert known_structure("vertebrae_X9") is None
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "key"),
+    [
+        ("Left kidney", None, "kidney_left"),
+        ("KIDNEY_R", None, "kidney_right"),
+        ("Lung, L", None, "lung_left"),
+        ("Liver", None, "liver"),
+        ("vertebrae L3", None, "vertebra_L3"),
+        ("T12", None, "vertebra_T12"),
+        ("Leber", "10200004", "liver"),
+        ("organ 7 right", "64033007", "kidney_right"),
+    ],
+)
+def test_plain_words_and_codes(words: str, code: str | None, key: str) -> None:
+    structure = structure_from_words(words, code)
+    assert structure is not None
+    assert structure.key == key
+    assert structure_from_words("GTV 1") is None
+
+
+def test_contours_of_a_structure_set_become_structures(tmp_path: Path) -> None:
+    frame_uid = "1.2.3.4.5"
+    where = Grid(SHAPE, grid().affine, frame_name(frame_uid))
+    ct = Volume(np.zeros(SHAPE, dtype=np.float32), where, Unit.HU, Modality.CT, "CT-1")
+    corners = where.world([[2, 2, 5], [8, 2, 5], [8, 7, 5], [2, 7, 5]])
+    contour = Dataset()
+    contour.ContourGeometricType, contour.NumberOfContourPoints = "CLOSED_PLANAR", 4
+    contour.ContourData = [round(float(v), 3) for v in corners.reshape(-1)]
+    names, contours = Dataset(), Dataset()
+    names.ROINumber, names.ROIName, names.ReferencedFrameOfReferenceUID = 3, "Left Kidney", frame_uid
+    contours.ReferencedROINumber, contours.ContourSequence = 3, [contour]
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, UID(RTSTRUCT)
+    meta.MediaStorageSOPInstanceUID = UID("1.2.3.4.6")
+    path = tmp_path / "contours.dcm"
+    structures = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    structures.SOPClassUID, structures.SOPInstanceUID = RTSTRUCT, "1.2.3.4.6"
+    structures.StructureSetROISequence, structures.ROIContourSequence = [names], [contours]
+    structures.save_as(path, enforce_file_format=True)
+    found = factory({**TABLE, "path": str(path)}).segment(Study("s", PatientFacts(), Tracer.FDG, (), None, ct))
+    assert {s.key for s in found.label_map.names.values()} == {"kidney_left"}
+    assert found.label_map.at(where.world([[5, 5, 5], [5, 5, 6]])).tolist() == [1, 0]
