@@ -39,12 +39,21 @@ def base_log_odds(case: Case, rule: Logistic) -> float:
     return max(-rule.most, min(rule.most, total))
 
 
+def _logistic(log_odds: float) -> float:
+    return 1.0 / (1.0 + exp(-max(-30.0, min(30.0, log_odds))))
+
+
 def probability(base: float, fired: Sequence[Fired], rule: Logistic) -> float:
-    """Logistic of the base and all rules' odds, then shrinking, floors and ceilings; a ceiling has the last word."""
-    total = base + sum(log(max(f.odds, 1e-6)) for f in fired)
-    p = 1.0 / (1.0 + exp(-max(-30.0, min(30.0, total))))
+    """Logistic of the base and all rules' odds, then shrinking, floors and ceilings; a ceiling has the last word.
+
+    The floor of a rule that speaks against a lesion keeps what the lesion had without that rule; it adds nothing.
+    """
+    p = _logistic(base + sum(log(max(f.odds, 1e-6)) for f in fired))
     for f in fired:  # a doubt makes a likely lesion less likely; it does not make noise more likely
         p = min(p, 0.5 + (p - 0.5) * (1.0 - f.shrink))
-    p = max([p, *(f.floor for f in fired if f.floor is not None)])
+    for f in fired:
+        if f.floor is not None:
+            others = base + sum(log(max(o.odds, 1e-6)) for o in fired if o is not f)
+            p = max(p, f.floor if f.odds >= 1.0 else min(f.floor, _logistic(others)))
     p = min(rule.highest, max(rule.lowest, p))
     return min([p, *(f.ceiling for f in fired if f.ceiling is not None)])

@@ -8,7 +8,7 @@ from math import log
 from lesion_pipeline.domain.anatomy import Anatomy
 from lesion_pipeline.domain.lesion import Decision, Finding, LesionClass, Reason, Screened
 from lesion_pipeline.domain.study import Study
-from lesion_pipeline.stages.screen import artefact, bone, limits, organs, soft, spine, urinary
+from lesion_pipeline.stages.screen import artefact, bone, limits, organs, pattern, soft, spine, urinary
 from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.combine import base_log_odds, probability
 from lesion_pipeline.stages.screen.corroboration import corroborate
@@ -25,6 +25,7 @@ RULES: Mapping[RuleName, Rule] = {
     "OWN": limits.own_lesion,
     "EDGE": artefact.field_edge,
     "PAIR": soft.head_and_neck_pair,
+    "PATTERN": pattern.whole_body_pattern,
     "RENAL": urinary.renal_bed,
     "R1": soft.brown_fat,
     "R2": soft.muscle,

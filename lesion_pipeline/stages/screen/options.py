@@ -11,7 +11,7 @@ from lesion_pipeline.stages.screen import rule_tables as rules_of
 from lesion_pipeline.stages.screen.rule_tables import Table
 
 RuleName = Literal[
-    "ORGAN", "SPILL", "SMALL", "OWN", "EDGE", "RENAL", "PAIR",
+    "ORGAN", "SPILL", "SMALL", "OWN", "EDGE", "RENAL", "PAIR", "PATTERN",
     "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19", "R20",
 ]  # fmt: skip
 
@@ -120,6 +120,7 @@ class Options(Table):
     hilar: rules_of.Hilar
     whole_bone: rules_of.WholeBone
     field_edge: rules_of.FieldEdge
+    pattern: rules_of.Pattern
     sub_resolution: rules_of.SubResolution
     coverage: Coverage
     references: ReferenceRules

@@ -225,6 +225,21 @@ class FieldEdge(Table):
     odds: float
 
 
+class Pattern(Table):
+    """The usual pattern of a whole-body PET, asked only where there is no anatomy. body_suv: inside the patient from here on.
+
+    whole_body_mm: a shorter PET is not judged. head_mm: from the head end. heart_ml, urine_suv: least; ureter_ml: most.
+    """
+
+    body_suv: float
+    whole_body_mm: float
+    head_mm: float
+    heart_ml: float
+    urine_suv: float
+    ureter_ml: float
+    odds: float
+
+
 class SubResolution(Table):
     """R20 and the shrinking of small lesions (4.2)."""
 
