@@ -66,8 +66,8 @@ class AnatomyFromFile:
         """The label map in the frame of the study's CT or PET.
 
         Raises InputError (NO_ANATOMY_FILE, BAD_NIFTI, BAD_LABELS, BAD_NAMES, NO_NAMES, SEG_UNREADABLE, NOT_RTSTRUCT),
-        GeometryError (NO_GEOMETRY, CONTOUR_OFF_PLANE), FrameMismatchError, and GridMismatchError (ANATOMY_BESIDE_IMAGE) when the
-        labels do not lie on the image.
+        GeometryError (NO_GEOMETRY, CONTOUR_OFF_PLANE), FrameMismatchError, and GridMismatchError (ANATOMY_BESIDE_IMAGE) when
+        the labels do not lie on the image.
         """
         image = study.need(Modality.CT if self._options.frame == "ct" else Modality.PT)
         label_map = _read(self._path, self._options.names, image.grid)
