@@ -86,8 +86,7 @@ def girdle(f: Frame) -> list[Part]:
     out = []
     top = sternum_points(f)[0]
     for side, name in ((1, "left"), (-1, "right")):
-        mirror = np.array([side, 1, 1])
-        glenoid = f.shoulder * mirror
+        glenoid = f.glenoid(side)
         acromion = glenoid + np.array([side * 2, 8, 26])
         start = top + np.array([side * 18, -2, 4])
         bend = [start + (acromion - start) * t + np.array([0, d, 0]) for t, d in ((0.3, -9), (0.7, 7))]
@@ -275,7 +274,7 @@ def great_vessels(f: Frame) -> list[Part]:
         arm = [
             p(side * 16, -50, "T3", 8),
             p(side * 70, -42, "T2", 6),
-            f.shoulder * np.array([side, 1, 1]) + np.array([-side * 20, -34, -16]),
+            f.glenoid(side) + np.array([-side * 20, -34, -16]),
         ]
         out.append(part(Tube(spline(arm, 8), 5.5), "blood", "subclavian_vessels"))
     gullet = spline(

@@ -8,10 +8,22 @@ import numpy as np
 
 from lesion_pipeline.simulate.anatomy.params import BodyParams
 from lesion_pipeline.simulate.anatomy.parts import Layer, Part, part
-from lesion_pipeline.simulate.anatomy.solids import Coordinates, Ellipsoid, Field, Implicit, Loft, Ripple, Tube, Vector, spline
+from lesion_pipeline.simulate.anatomy.solids import (
+    Coordinates,
+    Ellipsoid,
+    Field,
+    Implicit,
+    Loft,
+    Ripple,
+    Solid,
+    Tube,
+    Vector,
+    spline,
+)
 from lesion_pipeline.simulate.anatomy.spine import Spine
 
 Knots = list[tuple[float, float, float, float]]
+_NAMES = {1: "left", -1: "right"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +39,7 @@ class Frame:
     g: float
     cage: Loft
     belly: Loft
-    shoulder: Vector  # left glenoid; mirror x for the right
+    shoulder: Vector  # distance from the column, depth and height of the glenoid
 
     def z(self, name: str) -> float:
         """Height of a vertebral body; where a variant lacks it, of its neighbour."""
@@ -44,6 +56,11 @@ class Frame:
         """A point by widths (mm at reference girth) from the column's axis, at a vertebra's height plus dz."""
         z = self.z(level) + dz * self.s
         return np.array([self.x(z) + x * self.g, self.y(z) + y * self.g, z])
+
+    def glenoid(self, side: int) -> Vector:
+        """Shoulder joint; side +1 left, -1 right."""
+        _, y, z = self.shoulder
+        return np.array([self.x(z) + side * self.shoulder[0], y, z])
 
     def kept(self, point: Vector, radius: float) -> Vector:
         """The point, drawn back so that a ball of this radius (mm) round it stays behind the wall of the belly."""
@@ -171,7 +188,7 @@ def _legs(f: Frame, side: int, rng: np.random.Generator) -> tuple[Loft, Loft]:
 
 def _arm_path(f: Frame, side: int) -> tuple[Vector, Vector]:
     """Centre line of the upper arm (and forearm, arms down): points and muscle radii."""
-    sx, sy, sz = f.shoulder * np.array([side, 1, 1])
+    sx, sy, sz = f.glenoid(side)
     if f.params.arms_up:
         ends = [
             (sx, sy, sz),
@@ -193,14 +210,21 @@ def _arm_path(f: Frame, side: int) -> tuple[Vector, Vector]:
 def soft_parts(f: Frame, rng: np.random.Generator) -> list[Part]:
     """Skin and fat of everything, then muscle of everything, then the fat and organs' bed inside."""
     lean = _lean_rows(f)
-    skin, fat_layer = Layer("skin", "body"), Layer("fat", "subcutaneous_fat", 2.5)
-    out = [Part(_loft(f.spine, _skin_rows(f, lean), ripple=Ripple.drawn(rng, 1.5, 120)), (skin, fat_layer))]
     legs = [_legs(f, side, rng) for side in (1, -1)]
     arms = [_arm_path(f, side) for side in (1, -1)]
-    out += [Part(outer, (skin, fat_layer)) for outer, _ in legs]
-    out += [Part(Tube(p, r + 3 + 0.35 * f.params.fat_mm), (skin, fat_layer)) for p, r in arms]
+    outer = [
+        _loft(f.spine, _skin_rows(f, lean), ripple=Ripple.drawn(rng, 1.5, 120)),
+        *(skin for skin, _ in legs),
+        *(Tube(p, r + 3 + 0.35 * f.params.fat_mm) for p, r in arms),
+    ]
+    glands: list[Part] = []
     if f.params.sex == "F":
-        out += _breasts(f)
+        breasts, glands = _breasts(f)
+        outer += breasts
+    # all skin before all fat: no skin is left where a limb grows out of the trunk
+    out = [Part(solid, (Layer("skin", "body"),)) for solid in outer]
+    out += [Part(solid, (Layer("fat", "subcutaneous_fat", 2.5),)) for solid in outer]
+    out += glands
     out += [part(inner, "muscle", "muscle") for _, inner in legs]
     out.append(part(_loft(f.spine, lean, ripple=Ripple.drawn(rng, 1.5, 60)), "muscle", "muscle"))
     out += [part(Tube(p, r), "muscle", "muscle") for p, r in arms]
@@ -210,17 +234,20 @@ def soft_parts(f: Frame, rng: np.random.Generator) -> list[Part]:
     return out
 
 
-def _breasts(f: Frame) -> list[Part]:
-    out: list[Part] = []
-    big = 0.7 + f.params.fat_mm / 45
+def _breasts(f: Frame) -> tuple[list[Solid], list[Part]]:
+    """Outlines, and glandular tissue inside them."""
+    outlines: list[Solid] = []
+    glands = []
+    big = min(0.7 + f.params.fat_mm / 60, 1.3)
     for side in (1, -1):
         front = f.cage.section(f.z("T6"))
         y = float(front[1] - front[3]) - 14
-        centre = np.array([side * 86 * f.g, y, f.z("T6")])
-        solid = Ellipsoid(centre, np.array([62, 30, 62]) * big)
-        out.append(Part(solid, (Layer("skin", "body"), Layer("fat", "breast", 2.5))))
-        out.append(part(Ellipsoid(centre + np.array([0, 2, 0]), np.array([40, 17, 38]) * big), "breast", "breast"))
-    return out
+        centre = np.array([f.x(f.z("T6")) + side * 86 * f.g, y, f.z("T6") - 12])
+        outlines.append(Ellipsoid(centre, np.array([62, 30, 62]) * big))
+        glands.append(
+            part(Ellipsoid(centre + np.array([0, 2, 0]), np.array([32, 14, 32]) * big), "breast", f"breast_{_NAMES[side]}")
+        )
+    return outlines, glands
 
 
 def _belly(f: Frame) -> Loft:
@@ -243,7 +270,7 @@ def _belly(f: Frame) -> Loft:
 
 
 def _arm_bones(f: Frame, points: Vector, radii: Vector, side: int) -> list[Part]:
-    name = "left" if side > 0 else "right"
+    name = _NAMES[side]
     key = f"humerus_{name}"
     marrow = Layer("fatty_marrow", key, 4.5)
     bones = [part(Tube(spline(points[:3], 8), np.array([16.0, *[11.5] * 7]) * f.g), "cortex", key, marrow)]
