@@ -46,9 +46,12 @@ def _short(document: Doc, head: Doc) -> Iterator[str]:
     yield f"{_source(document)} The imaging counts are {phrases.answer(head)} ({head['title']})."
     lesions, organs = counts["lesions"], counts["organs"]
     spine, vertebrae = counts["spinal_lesions"], counts["involved_vertebrae"]
+    in_spine = f"{spine['best']} of them in the spine, involving {plural(vertebrae['best'], 'vertebra')}"
+    if any(note["code"] == "SPINAL_UNKNOWN" for note in counts["notes"]):
+        in_spine = "and how many of them lie in the spine is not known"
     yield (
-        f"Most probably {plural(lesions['best'], 'metastasis')} in {plural(organs['best'], 'organ')}, {spine['best']} of them"
-        f" in the spine, involving {plural(vertebrae['best'], 'vertebra')}. {_spread(counts)}"
+        f"Most probably {plural(lesions['best'], 'metastasis')} in {plural(organs['best'], 'organ')}, {in_spine}."
+        f" {_spread(counts)}"
     )
     if head["probability_range"] is not None:
         low, high = head["probability_range"]
@@ -184,7 +187,10 @@ _RULES_LEFT_OUT = (
 
 def _why(document: Doc, head: Doc) -> Iterator[str]:
     unit = "vertebra" if document["counts"]["spine_unit"] == "vertebra" else "lesion"
+    unplaced = any(note["code"] == "SPINAL_UNKNOWN" for note in document["counts"]["notes"])
     for margin in head["margin"]:
+        if unplaced and margin["limit"].startswith("spine"):
+            continue  # the reasons say between what the number lies
         yield f"- {capitalised(phrases.limit(margin))}{f' (by {unit})' if margin['limit'].startswith('spine') else ''}."
     flipping = ("VARIANT_", "UNKNOWN_")
     for reason in head["reasons"]:

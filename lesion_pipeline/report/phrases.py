@@ -82,10 +82,15 @@ def item_status(criterion: Doc) -> str:
 
 
 def limit(margin: Doc) -> str:
-    """``at most 5 lesions: 4 found, 1 below the limit``."""
+    """``at most 5 lesions: 4, 1 below the limit``."""
     words = _LIMITS.get(margin["limit"], f"{margin['limit']} {margin['bound']}").format(bound=margin["bound"])
     distance = margin["margin"]
-    side = "exactly at the limit" if distance == 0 else f"{abs(distance)} {'within' if distance > 0 else 'beyond'} it"
+    upper = margin["limit"].endswith("_max")
+    side = "exactly at the limit"
+    if distance > 0:
+        side = f"{distance} below the limit" if upper else f"{distance} more than needed"
+    elif distance < 0:
+        side = f"{-distance} too many" if upper else f"{-distance} too few"
     return f"{words}: {margin['value']}, {side}"
 
 

@@ -15,6 +15,10 @@ from lesion_pipeline.stages.verdict.flips import flip_set
 _NOTES = ("SPINAL_UNKNOWN", "ORGANS_UNKNOWN", "DIFFUSE", "NOT_SEEN_ON_PET", "TREATED_NOT_COUNTED", "REGIONAL_UNKNOWN")
 
 
+#: Notes that make one of the counts an interval: beginning of the reason's suffix -> code of the note.
+_UNKNOWN = {"ORGANS": "ORGANS_UNKNOWN", "NO": "SPINAL_UNKNOWN", "SPINE": "SPINAL_UNKNOWN"}
+
+
 def answer(
     item: CountItem,
     tally: Tally,
@@ -113,11 +117,16 @@ def _broken_limits(item: CountItem, tally: Tally, decision: Decision) -> Iterato
     if len(item.any_of) > 1:
         return
     for _, suffix, count, limit, is_max, what in _limits(item, tally):
+        bound = f"more than {limit} {what}" if is_max else f"fewer than {limit} {what}" if limit > 1 else f"no {what}"
+        beyond = count.high > limit if is_max else count.low < limit
+        if beyond and any(code == _UNKNOWN.get(suffix.split("_")[0]) for code, _ in tally.notes):
+            text = f"perhaps {bound}: {count.low} to {count.high}, by what is not known of the lesions"
+            yield CriterionReason(f"{item.id}_{suffix}", text)
+            continue
         chance = sum(p for n, p in enumerate(count.pmf) if (n > limit if is_max else n < limit))
         if chance <= decision.p_fails:
             continue
         sure = "" if chance >= decision.p_meets else "perhaps "
-        bound = f"more than {limit} {what}" if is_max else f"fewer than {limit} {what}" if limit > 1 else f"no {what}"
         text = f"{sure}{bound}: most probably {count.best} ({count.low} to {count.high}), probability {chance:.2f}"
         yield CriterionReason(f"{item.id}_{suffix}", text)
 
