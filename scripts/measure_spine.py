@@ -31,7 +31,7 @@ from lesion_pipeline.simulate.anatomy.params import BodyParams, draw_params
 Points = dict[str, npt.NDArray[np.float64]]
 
 NAME_FROM = 0.7
-NEAR_MM, NEAR_CUT_MM = 14.0, 9.0
+NEAR_MM, NEAR_CUT_MM, SACRUM_MM = 14.0, 9.0, 25.0
 COUNTED: list[Level] = [level for level in Level if level not in (Level.T13, Level.L6)]
 
 
@@ -126,7 +126,8 @@ def judge(score: Score, title: str, spine: Spine | None, truth: Points, view: tu
     for vertebra, centre in zip(spine.reading.vertebrae, spine.parts.centres, strict=True):
         distance = np.linalg.norm(centres - centre, axis=1)
         key = keys[int(distance.argmin())]
-        if distance.min() > (NEAR_CUT_MM if vertebra.cut else NEAR_MM):
+        near = SACRUM_MM if key == "S" else NEAR_CUT_MM if vertebra.cut else NEAR_MM
+        if distance.min() > near:
             continue
         seen.add(key)
         if not vertebra.cut:

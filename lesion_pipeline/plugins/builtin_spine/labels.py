@@ -28,6 +28,7 @@ THRESHOLD_HU = (95.0, 170.0)
 WIDTH_OF_DEPTH = 0.68  # half width of a body, of its depth
 CORE = 0.92  # of the body's half axes: inside, every voxel is body
 DISC_HALF_MM = 1.6
+AIR_EDGE_HU = -200.0  # lung beside the waist of a body is not body, however destroyed
 ARCH_RISE_MM = 3.0
 #: mm a posterior boundary falls per mm behind the bodies, by region.
 ARCH_FALL = {"L": 0.15, "lower T": 0.5, "T": 0.9, "upper T": 0.6, "C": 0.35}
@@ -148,7 +149,8 @@ def paint(box: Box, straight: Straight, features: Features, reading: Reading) ->
     radius = np.sqrt((a / wall) ** 2 + (lat / (2.0 * WIDTH_OF_DEPTH * wall)) ** 2)
     gap = _distance_to_disc(features, reading, s, a, lat) < DISC_HALF_MM
     body = (a >= -wall - 1.5) & (radius <= 1.30)
-    solid = is_dense | ((radius <= CORE) & ~gap)
+    tissue = box.hu.ravel()[flat] > AIR_EDGE_HU
+    solid = is_dense | ((radius <= CORE) & ~gap & tissue)
     levels = np.array([0.0] + [PROCESS_MM[v.level.name[0]] for v in reading.vertebrae])
     behind = ~body & (np.abs(lat) <= levels[number]) & (a <= -0.3 * wall) & (a >= -canal - 52.0)
     inside_canal = ((a + canal) / np.maximum(canal - wall - 0.5, 4.0)) ** 2 + (lat / CANAL_HALF_WIDTH_MM) ** 2 <= 1.0
