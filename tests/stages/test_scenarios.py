@@ -264,6 +264,11 @@ def test_items_that_imaging_cannot_answer_are_asked_or_taken_from_the_table(coun
     assert (of(told, "EXC2").status, of(told, "EXC2").source) == (FAILS, "clinical_table")
     assert of(told, "INC6").status is CriterionStatus.NOT_ASSESSABLE
     assert of(told, "INC2").status is MEETS
+    beside = ClinicalFacts((ClinicalItem("INC2", "meets"), ClinicalItem("INC4", "does_not_meet")))
+    answered = verdict.run(counts, None, criteria, [], beside)
+    assert (of(answered, "INC2").status, of(answered, "INC2").source) == (MEETS, "clinical_table")
+    assert of(answered, "INC4").status is MEETS
+    assert "CLINICAL_TABLE_NOT_USED" in codes(of(answered, "INC4"))
     with pytest.raises(ConfigError, match="Did you mean 'EXC2'"):
         verdict.run(counts, None, criteria, [], replace(facts, items=(ClinicalItem("EXC_2", "meets"),)))
 

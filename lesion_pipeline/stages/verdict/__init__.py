@@ -35,9 +35,10 @@ def run(
 
     def one(item: Item) -> CriterionAnswer:
         if isinstance(item, CountItem):
-            return counts.answer(item, tally, criteria.decision, (found, of_organs), source)
+            computed = counts.answer(item, tally, criteria.decision, (found, of_organs), source)
+            return other_items.beside_table(computed, clinical)
         if isinstance(item, AgeItem):
-            return other_items.age(item, study, clinical)
+            return other_items.beside_table(other_items.age(item, study, clinical), clinical)
         if isinstance(item, SpineImagingItem):
             return other_items.spine_imaging(item, tally, study, criteria.decision, clinical)
         return other_items.clinical_question(item, study, caveats, clinical)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lesion_pipeline.domain.caveat import Caveat
 from lesion_pipeline.domain.clinical import ClinicalFacts, ClinicalItem
@@ -123,8 +124,21 @@ def clinical_question(
     )
 
 
+def beside_table(computed: CriterionAnswer, clinical: ClinicalFacts | None) -> CriterionAnswer:
+    """A computed answer beside what the clinical table says: the table answers only what could not be computed, and what it says
+    otherwise is told.
+    """
+    said = clinical.item(computed.id) if clinical else None
+    if said is None or said.answer == "unknown":
+        return computed
+    if computed.status is CriterionStatus.NOT_ASSESSABLE:
+        return _from_table(computed, said)
+    text = f"the clinical table says {said.answer.replace('_', ' ')}; what was computed stands"
+    return replace(computed, reasons=(*computed.reasons, CriterionReason("CLINICAL_TABLE_NOT_USED", text)))
+
+
 def _from_table(
-    item: ClinicalQuestion | SpineImagingItem, said: ClinicalItem, more: tuple[CriterionReason, ...] = ()
+    item: ClinicalQuestion | SpineImagingItem | CriterionAnswer, said: ClinicalItem, more: tuple[CriterionReason, ...] = ()
 ) -> CriterionAnswer:
     who = f" by {said.by}" if said.by else ""
     comment = f": {said.comment}" if said.comment else ""
