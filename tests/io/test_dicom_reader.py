@@ -125,7 +125,7 @@ def test_one_evil_file_does_not_stop_the_others(
 
 
 def test_too_many_deaths_end_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for n in range(12):
+    for n in range(20):
         (tmp_path / str(n)).write_bytes(b"x")
     monkeypatch.setattr(worker, "_scan_one", _die)
     with DicomReader(files(tmp_path)) as reader, pytest.raises(InputError, match="PARSE_ERROR"):

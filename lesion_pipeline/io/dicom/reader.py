@@ -35,7 +35,9 @@ SECONDS = 20.0
 #: Private memory the child may take on top of what it starts with.
 MEMORY_BYTES = 1536 << 20
 #: Children that may die in one study before the study is refused.
-MAX_DEATHS = 6
+MAX_DEATHS = 8
+#: Headers that come in one answer, until a child dies: then one by one, so that the right file is blamed.
+BATCH = 32
 #: Children that share work, and how much each must have at least: files to scan, voxels to decode.
 MAX_WORKERS = 2
 FILES_EACH = 64
@@ -210,18 +212,21 @@ class DicomReader:
         answers: list[dict[str, Any]] = [{} for _ in self.paths]
 
         def share(number: int, first: int, stop: int) -> None:
-            done = first
+            done, batch = first, BATCH
             while done < stop:
                 try:
                     child = self._child(number)
-                    child.send({"op": "scan", "paths": self.paths[done:stop]})
+                    child.send({"op": "scan", "paths": self.paths[done:stop], "batch": batch})
                     while done < stop:
-                        answers[done] = child.receive()
-                        done += 1
+                        for answer in child.receive()["files"]:
+                            answers[done] = answer
+                            done += 1
                 except ChildLostError as error:
                     self._lost(number, error)
-                    answers[done] = {"error": "PARSE_ERROR", "text": "reading the file took too long or killed the reader"}
-                    done += 1
+                    if batch == 1:  # now it is known which file did it
+                        answers[done] = {"error": "PARSE_ERROR", "text": "reading the file took too long or killed the reader"}
+                        done += 1
+                    batch = 1
 
         self._shared(share, len(self.paths), FILES_EACH)
         found = Scan()

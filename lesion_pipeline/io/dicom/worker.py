@@ -27,7 +27,15 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
-from lesion_pipeline.io.dicom.elements import DEFLATED, Buffer, DicomFaultError, NotDicomError, RawHeader, read_header
+from lesion_pipeline.io.dicom.elements import (
+    DEFLATED,
+    PIXEL_TAGS,
+    Buffer,
+    DicomFaultError,
+    NotDicomError,
+    RawHeader,
+    read_header,
+)
 from lesion_pipeline.io.dicom.extract import SCANNED, record_of
 from lesion_pipeline.io.dicom.pixels import PixelFormat, Stored, masked, modality_values, stored_frame
 from lesion_pipeline.io.pet_facts import read_patient_facts, read_pet_facts
@@ -183,23 +191,38 @@ def _stored_hash(frames: _Frames, item: list[Any]) -> str:
     return hashlib.sha256(values.astype("<i4").tobytes() + repr(values.shape).encode()).hexdigest()
 
 
-#: Groups that hold facts of a PET or its patient; of private groups the creators and those of three vendors.
-_FACT_GROUPS = frozenset((0x0008, 0x0009, 0x0010, 0x0018, 0x0020, 0x0028, 0x0040, 0x0054, 0x0071, 0x5200, 0x7053))
+class _LazyElements(dict[int, Any]):
+    """tag -> pydicom raw element, made only when it is asked for: a header has hundreds, facts need a few dozen."""
+
+    def __init__(self, header: RawHeader) -> None:
+        super().__init__(header.elements)
+        self._header = header
+
+    def _made(self, tag: int, value: Any) -> Any:
+        if type(value) is not tuple:  # made before, or put in by pydicom
+            return value
+        vr, start, stop = value
+        raw, encoding = bytes(self._header.data[start:stop]), self._header.encoding
+        name = vr.decode("latin-1") or None
+        made = RawDataElement(BaseTag(tag), name, len(raw), raw or None, 0, not encoding.explicit, encoding.little)
+        self[tag] = made
+        return made
+
+    def __getitem__(self, tag: int) -> Any:
+        return self._made(tag, super().__getitem__(tag))
+
+    def get(self, tag: int, default: Any = None) -> Any:
+        value = super().get(tag, self)
+        return default if value is self else self._made(tag, value)
 
 
 def dataset_of(header: RawHeader) -> Dataset:
-    """A pydicom data set of the elements that facts are read from; a value is parsed only when it is asked for."""
-    encoding = header.encoding
-    implicit, little = not encoding.explicit, encoding.little
-    raw = {}
-    for tag, (vr, start, stop) in header.elements.items():
-        if tag >> 16 not in _FACT_GROUPS:
-            continue
-        value = bytes(header.data[start:stop])
-        name = BaseTag(tag)
-        raw[name] = RawDataElement(name, vr.decode("latin-1") or None, len(value), value or None, 0, implicit, little)
-    dataset = Dataset(raw)  # type: ignore[arg-type]  # pydicom takes raw elements here and converts them on access
-    dataset.set_original_encoding(implicit, little)
+    """A pydicom data set that parses a value only when it is asked for; pixel data is left out."""
+    elements = _LazyElements(header)
+    for tag in PIXEL_TAGS:
+        elements.pop(tag, None)
+    dataset = Dataset(elements)  # type: ignore[arg-type]  # pydicom takes raw elements here and converts them on access
+    dataset.set_original_encoding(not header.encoding.explicit, header.encoding.little)
     return dataset
 
 
@@ -211,8 +234,14 @@ def _pet_facts(request: Message) -> Message:
 def _answer(channel: socket.socket, request: Message, memory: int) -> None:
     operation = request["op"]
     if operation == "scan":
+        batch: list[Message] = []
         for path in request["paths"]:
-            send(channel, _guarded(lambda path=path: _scan_one(path)))
+            batch.append(_guarded(lambda path=path: _scan_one(path)))
+            if len(batch) >= request["batch"]:
+                send(channel, {"files": batch})
+                batch = []
+        if batch:
+            send(channel, {"files": batch})
     elif operation == "decode":
         fault = _guarded(lambda: _decode(channel, request, memory))
         if fault:
