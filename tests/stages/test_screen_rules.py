@@ -1,0 +1,307 @@
+"""Each rule by itself: when it fires, what it says, and that it says so when it cannot be asked."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lesion_pipeline.domain.anatomy import Anatomy, NamedMap, Organ, Structure, StructureKind, VertebraInstance, VertebralLevel
+from lesion_pipeline.domain.geometry import Grid
+from lesion_pipeline.domain.lesion import Candidate, Evidence, Finding, Measures
+from lesion_pipeline.domain.pet import PatientFacts, Tracer
+from lesion_pipeline.domain.study import Study
+from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
+from lesion_pipeline.stages import localize, screen
+from lesion_pipeline.stages.screen import artefact, bone, limits, organs, soft, spine, urinary
+from lesion_pipeline.stages.screen.case import Case, Scene
+from lesion_pipeline.stages.screen.combine import probability
+from lesion_pipeline.stages.screen.corroboration import corroborate
+from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
+
+PRESET: dict[str, Any] = tomllib.loads((Path(__file__).resolve().parents[2] / "configs" / "fdg-petct.toml").read_text("utf-8"))
+OPTIONS = screen.Options(**PRESET["screen"])
+SHAPE = (60, 50, 100)  # 4 mm: 240 x 200 x 400 mm
+GRID = Grid(SHAPE, np.diag([4.0, 4.0, 4.0, 1.0]), "pet")
+Mask = npt.NDArray[np.bool_]
+LEVELS = {"C7": 380.0, "T1": 350.0, "T12": 320.0, "L1": 290.0, "L2": 260.0, "L3": 230.0, "L4": 200.0, "L5": 170.0}
+
+
+def _world() -> npt.NDArray[np.float64]:
+    return GRID.world(np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"), axis=-1).reshape(-1, 3)).reshape(
+        *SHAPE, 3
+    )
+
+
+POINTS = _world()
+
+
+@cache
+def _plain() -> Anatomy:
+    """The toy patient without anything added, made once."""
+    return _anatomy()
+
+
+def _box(centre: tuple[float, float, float], half: tuple[float, float, float]) -> Mask:
+    return np.asarray(np.all(np.abs(POINTS - np.array(centre)) <= np.array(half), axis=-1))
+
+
+def _anatomy(*more: tuple[Structure, Mask]) -> Anatomy:
+    values = np.zeros(SHAPE, dtype=np.uint16)
+    values[3:-3, 3:-3, :] = 1
+    names = {1: Structure("body", StructureKind.REGION)}
+    drawn: list[tuple[Structure, Mask]] = [
+        (Structure("spinal_canal", StructureKind.REGION), _box((120, 164, 200), (10, 8, 200))),
+        (Structure("liver", StructureKind.ORGAN, Organ.LIVER), _box((60, 90, 310), (40, 40, 40))),
+        (Structure("urinary_bladder", StructureKind.ORGAN, Organ.BLADDER), _box((120, 80, 40), (24, 20, 16))),
+        (Structure("lung_right", StructureKind.ORGAN, Organ.LUNG), _box((60, 90, 375), (40, 40, 22))),
+        (Structure("humerus_left", StructureKind.BONE, Organ.BONE), _box((222, 100, 300), (4, 8, 60))),
+        (Structure("muscle", StructureKind.TISSUE, Organ.SOFT_TISSUE), _box((180, 170, 100), (30, 16, 60))),
+        (Structure("muscle", StructureKind.TISSUE, Organ.SOFT_TISSUE), _box((60, 170, 100), (30, 16, 60))),
+        *(
+            (
+                Structure(f"vertebra_{name}", StructureKind.VERTEBRA, Organ.BONE, VertebralLevel[name], n + 1),
+                _box((120, 136, z), (20, 16, 10 if name == "L4" else 14)),
+            )
+            for n, (name, z) in enumerate(LEVELS.items())
+        ),
+        *more,
+    ]
+    keys: dict[str, int] = {}
+    for structure, mask in drawn:
+        label = keys.setdefault(structure.key, len(keys) + 2)
+        values[mask] = label
+        names[label] = structure
+    instances = tuple(
+        VertebraInstance(n + 1, VertebralLevel[name], 0.9, (120.0, 136.0, z)) for n, (name, z) in enumerate(LEVELS.items())
+    )
+    return Anatomy((NamedMap("toy", LabelMap(values, GRID, names)),), instances)
+
+
+def _case(
+    mask: Mask,
+    suv: float,
+    anatomy: Anatomy | None = None,
+    *,
+    hu: float | Volume | None = 40.0,
+    others: tuple[tuple[Mask, float], ...] = (),
+    tracer: Tracer = Tracer.FDG,
+    evidence: Evidence | None = None,
+    options: screen.Options = OPTIONS,
+    background: float = 1.0,
+) -> Case:
+    """A finding (the mask, of even uptake) in the toy patient; others are further findings."""
+    anatomy = anatomy if anatomy is not None else _plain()
+    values = np.full(SHAPE, background, dtype=np.float32)
+    spots = [(mask, suv), *others]
+    for where, height in spots:
+        values[where] = height
+    pet = Volume(values, GRID, Unit.SUVBW, Modality.PT, "PT-1")
+    ct = hu if isinstance(hu, Volume) or hu is None else _ct(hu)
+    study = Study("toy", PatientFacts(), tracer, (), pet, ct)
+    candidates = tuple(
+        Candidate(f"C{n}", np.argwhere(where).astype(np.int32), GRID, Modality.PT, "toy",
+                  Measures(float(where.sum()) * 0.064, suv_max=height, suv_peak=height * 0.9, background=background))
+        for n, (where, height) in enumerate(spots)
+    )  # fmt: skip
+    located = localize.run(candidates, study, anatomy, localize.Options(**PRESET["localize"]))
+    scene = Scene(study, anatomy, options)
+    said = evidence or Evidence(pet="positive")
+    cases = [Case(Finding(f"L{n}", (one,), said), scene) for n, one in enumerate(located)]
+    for one in cases:
+        one.siblings = cases
+    return cases[0]
+
+
+def _ct(hu: float) -> Volume:
+    return Volume(np.full(SHAPE, hu, dtype=np.float32), GRID, Unit.HU, Modality.CT, "CT-1")
+
+
+def _fired(answer: Outcome, code: str) -> Fired:
+    assert isinstance(answer, Fired)
+    assert answer.code == code
+    return answer
+
+
+L1, SPOT = (120.0, 136.0, 290.0), (8.0, 8.0, 8.0)
+
+
+def test_r1_brown_fat_needs_fat_and_is_surer_with_a_mirror_image() -> None:
+    right, left = _box((84, 140, 346), SPOT), _box((156, 140, 346), SPOT)
+    alone = _fired(soft.brown_fat(_case(left, 5.0, hu=-90.0)), "R1_BROWN_FAT")
+    paired = _fired(soft.brown_fat(_case(left, 5.0, hu=-90.0, others=((right, 5.0),))), "R1_BROWN_FAT")
+    assert paired.odds < alone.odds < 1.0
+    assert "mirror image L1" in paired.text
+    assert soft.brown_fat(_case(left, 5.0, hu=40.0)) is None
+    assert isinstance(soft.brown_fat(_case(left, 5.0, hu=None)), NotAsked)
+
+
+def test_r2_muscle_is_long_and_paired() -> None:
+    left, right = _box((180, 170, 100), (4, 4, 40)), _box((60, 170, 100), (4, 4, 40))
+    assert "mirror image" in _fired(soft.muscle(_case(left, 4.0, others=((right, 4.0),))), "R2_MUSCLE").text
+    assert soft.muscle(_case(left, 4.0)) is None
+    assert soft.muscle(_case(_box((180, 170, 100), SPOT), 4.0, others=((_box((60, 170, 100), SPOT), 4.0),))) is None
+
+
+def test_r3_activated_marrow_must_be_exceeded() -> None:
+    anatomy = _anatomy()
+    marrow = tuple((_box((120, 136, z), (20, 16, 14)), 2.6) for z in LEVELS.values())
+    liver = (_box((60, 90, 310), (40, 40, 40)), 1.6)
+    faint = _case(_box(L1, SPOT), 4.0, anatomy, others=())
+    assert bone.marrow_activation(faint) is None  # ordinary marrow
+    values = np.full(SHAPE, 1.0, dtype=np.float32)
+    for where, suv in (*marrow, liver, (_box(L1, SPOT), 4.0)):
+        values[where] = suv
+    study = replace(faint.scene.study, pet=Volume(values, GRID, Unit.SUVBW, Modality.PT, "PT-1"))
+    lit = Case(faint.finding, Scene(study, anatomy, OPTIONS))
+    assert "100 % of the vertebrae" in _fired(bone.marrow_activation(lit), "R3_MARROW").text
+
+
+def test_r4_asks_the_canal_the_level_the_uptake_and_the_shape() -> None:
+    cord = _box((120, 164, 290), (3, 3, 20))
+    assert "at L1" in _fired(spine.spinal_cord(_case(cord, 3.0)), "R4_SPINAL_CORD").text
+    assert spine.spinal_cord(_case(cord, 4.5)) is None
+    assert spine.spinal_cord(_case(_box((120, 164, 230), (3, 3, 20)), 3.0)) is None  # L3: no enlargement there
+    assert spine.spinal_cord(_case(_box(L1, SPOT), 3.0)) is None
+    assert isinstance(spine.spinal_cord(_case(cord, 3.0, Anatomy())), NotAsked)
+
+
+def test_r5_degeneration_is_dense_faint_and_at_the_endplate() -> None:
+    edge = _box((120, 136, 302), (12, 12, 3))
+    assert "endplate" in _fired(spine.degeneration(_case(edge, 2.4, hu=420.0, background=1.2)), "R5_DEGENERATIVE").text
+    assert spine.degeneration(_case(edge, 9.0, hu=420.0)) is None
+    assert spine.degeneration(_case(edge, 2.4, hu=150.0, background=1.2)) is None
+
+
+def test_r6_a_band_in_a_low_vertebra_is_a_fracture() -> None:
+    band = _box((120, 136, 200), (18, 14, 2))
+    assert "of the height lost" in _fired(spine.fracture(_case(band, 4.0)), "R6_FRACTURE").text
+    assert spine.fracture(_case(_box((120, 136, 230), (18, 14, 2)), 4.0)) is None  # L3 has its height
+
+
+def test_r7_only_speaks_of_psma_1007_without_a_correlate() -> None:
+    where = _box(L1, SPOT)
+    none, lytic = Evidence(pet="positive", ct="none"), Evidence(pet="positive", ct="lytic")
+    said = _fired(bone.unspecific_bone(_case(where, 5.0, tracer=Tracer.PSMA_1007, evidence=none)), "R7_UNSPECIFIC_BONE")
+    assert said.ceiling == 0.15
+    assert bone.unspecific_bone(_case(where, 5.0, tracer=Tracer.PSMA_1007, evidence=lytic)) is None
+    assert bone.unspecific_bone(_case(where, 9.0, tracer=Tracer.PSMA_1007, evidence=none)) is None
+    assert bone.unspecific_bone(_case(where, 5.0, evidence=none)) is None
+    assert isinstance(bone.unspecific_bone(_case(where, 5.0, tracer=Tracer.PSMA_1007)), NotAsked)
+
+
+def test_r8_a_single_faint_rib() -> None:
+    rib = Structure("rib_left_7", StructureKind.BONE, Organ.BONE)
+    where = _box((200, 100, 250), (12, 4, 4))
+    anatomy = _anatomy((rib, where))
+    assert isinstance(bone.rib_focus(_case(where, 4.0, anatomy)), Fired)
+    assert bone.rib_focus(_case(where, 12.0, anatomy)) is None
+
+
+def test_r9_a_ganglion_is_faint_long_and_beside_the_spine() -> None:
+    beside = _box((148, 130, 290), (2, 2, 9))
+    assert "from the spine at L1" in _fired(soft.ganglion(_case(beside, 3.0)), "R9_GANGLION").text
+    assert soft.ganglion(_case(beside, 8.0)) is None
+    assert soft.ganglion(_case(_box((148, 130, 290), SPOT), 3.0)) is None
+
+
+def test_r10_ureter_renal_bed_and_what_cannot_be_asked() -> None:
+    tube = _box((158, 121, 215), (2, 2, 16))
+    assert "left ureter" in _fired(urinary.ureter(_case(tube, 12.0)), "R10_URETER").text
+    assert urinary.ureter(_case(_box((200, 60, 215), (2, 2, 16)), 12.0)) is None
+    assert urinary.ureter(_case(tube, 12.0, options=OPTIONS.model_copy(update={"urinary_excretion": False}))) is None
+    assert isinstance(urinary.ureter(_case(tube, 12.0, Anatomy())), NotAsked)
+    kidney = _box((175, 140, 290), SPOT)
+    assert "no map names this kidney" in _fired(urinary.renal_bed(_case(kidney, 20.0)), "R10_RENAL_BED").text
+
+
+def test_r11_bowel_is_physiologic_a_small_hot_focus_in_it_is_not_dismissed() -> None:
+    loop = _box((120, 70, 230), (60, 12, 12))
+    anatomy = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), loop))
+    assert isinstance(organs.bowel(_case(loop, 4.0, anatomy)), Fired)
+    focus = _fired(organs.bowel(_case(_box((120, 70, 230), (6, 6, 6)), 9.0, anatomy)), "R11_BOWEL_FOCUS")
+    assert focus.floor is not None
+    unmapped = _fired(organs.bowel(_case(_box((120, 70, 230), (6, 6, 6)), 9.0)), "R11_BOWEL_UNMAPPED")
+    assert "no map names the bowel" in unmapped.text
+
+
+def test_r12_injection_is_extreme_and_under_the_skin_of_the_arm() -> None:
+    where = _box((204, 100, 300), (4, 4, 8))
+    assert _fired(artefact.injection(_case(where, 60.0)), "R12_INJECTION").excluded
+    assert artefact.injection(_case(where, 5.0)) is None
+
+
+def test_r13_outside_and_beyond() -> None:
+    assert _fired(limits.outline(_case(_box((8, 100, 100), (4, 4, 4)), 9.0)), "R13_OUTSIDE_BODY").excluded
+    assert limits.outline(_case(_box(L1, SPOT), 9.0)) is None
+    assert isinstance(limits.outline(_case(_box(L1, SPOT), 9.0, Anatomy())), NotAsked)
+
+
+def test_r14_lung_at_the_dome_without_a_nodule() -> None:
+    where = _box((60, 90, 360), (6, 6, 6))
+    assert "lung or in the liver" in _fired(artefact.respiration(_case(where, 4.0, hu=-800.0)), "R14_RESPIRATION").text
+    assert artefact.respiration(_case(where, 4.0, hu=30.0)) is None
+
+
+def test_r15_metal_close_by() -> None:
+    ct = _ct(40.0)
+    values = ct.values.copy()
+    values[30, 34, 75] = 2900.0
+    metal = Volume(values, GRID, Unit.HU, Modality.CT, "CT-1")
+    assert "2900 HU" in _fired(artefact.metal(_case(_box((120, 136, 300), (4, 4, 4)), 6.0, hu=metal)), "R15_METAL").text
+    assert artefact.metal(_case(_box((120, 136, 200), (4, 4, 4)), 6.0, hu=metal)) is None
+
+
+def test_r16_haemangioma_is_coarse_and_faint() -> None:
+    rng = np.random.default_rng(1)
+    coarse = Volume(rng.choice([-40.0, 220.0], SHAPE).astype(np.float32), GRID, Unit.HU, Modality.CT, "CT-1")
+    assert isinstance(spine.haemangioma(_case(_box(L1, SPOT), 2.6, hu=coarse)), Fired)
+    assert spine.haemangioma(_case(_box(L1, SPOT), 6.0, hu=coarse)) is None
+    assert spine.haemangioma(_case(_box(L1, SPOT), 2.6, hu=100.0)) is None
+
+
+def test_pairs_and_midline_of_the_neck() -> None:
+    left, right = _box((150, 90, 390), (6, 6, 6)), _box((90, 90, 390), (6, 6, 6))
+    assert isinstance(soft.head_and_neck_pair(_case(left, 5.0, others=((right, 4.5),))), Fired)
+    assert soft.head_and_neck_pair(_case(left, 9.0, others=((right, 3.0),))) is None
+    assert _fired(soft.head_and_neck_pair(_case(_box((120, 80, 390), (6, 6, 6)), 4.0)), "MIDLINE_HEAD_NECK").odds < 1
+
+
+def test_r20_small_and_edge() -> None:
+    tiny = _box(L1, (2, 2, 2))
+    assert _fired(limits.sub_resolution(_case(tiny, 6.0)), "R20_SUB_RESOLUTION").ceiling is not None
+    assert limits.sub_resolution(_case(_box(L1, SPOT), 6.0)) is None
+    last = _box((120, 100, 396), (3, 3, 3))
+    assert "0 slices from the end" in _fired(artefact.field_edge(_case(last, 5.0)), "FIELD_EDGE").text
+
+
+@pytest.mark.parametrize(
+    ("ct", "mri", "check"),
+    [
+        ("lytic", "not_available", lambda said: said[0].odds > 1),
+        ("none", "not_available", lambda said: said[0].odds <= 1),
+        ("not_assessable", "positive", lambda said: said[0].floor == 0.95),
+        ("not_assessable", "negative", lambda said: said[0].ceiling == 0.6),
+        ("not_available", "not_available", lambda said: said == []),
+    ],
+)
+def test_other_modalities_speak(ct: str, mri: str, check: Callable[[list[Fired]], bool]) -> None:
+    case = _case(_box(L1, SPOT), 6.0, evidence=Evidence(pet="positive", ct=ct, mri=mri))
+    assert check(corroborate(case, OPTIONS.corroboration))
+
+
+def test_floors_of_doubts_add_nothing_and_ceilings_have_the_last_word() -> None:
+    rule = OPTIONS.logistic
+    doubt = Fired("X", "", odds=0.01, floor=0.3)
+    assert probability(2.0, [doubt], rule) == pytest.approx(0.3)
+    assert probability(-3.0, [doubt], rule) < 0.06
+    confirmed = Fired("Y", "", odds=6.0, floor=0.95)
+    assert probability(0.0, [confirmed], rule) == pytest.approx(0.95)
+    assert probability(0.0, [confirmed, Fired("Z", "", ceiling=0.15)], rule) == 0.15
