@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from lesion_pipeline.domain.pet import PatientFacts, Tracer
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.io import nifti
+from lesion_pipeline.io.dicom_seg import read_segments
 from lesion_pipeline.plugins.lesions_from_file import factory
 
 GRID = Grid((20, 18, 16), np.array([[-4.0, 0, 0, 40], [0, 4.0, 0, -30], [0, 0, 3.0, 100], [0, 0, 0, 1]]), "pet")
@@ -96,5 +98,25 @@ def test_a_path_that_is_not_there_or_not_nifti_is_a_usage_error(tmp_path: Path) 
         factory(_options(tmp_path / "none.nii.gz"))
     text = tmp_path / "lesions.txt"
     text.write_text("1 2 3")
-    with pytest.raises(ConfigError, match="LESIONS_FILE_FORMAT"):
-        factory(_options(text))
+    with pytest.raises(InputError, match="LESIONS_FILE_FORMAT"):
+        factory(_options(text)).detect(_study(), Anatomy())
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+def test_a_viewers_dicom_segmentation_is_read_on_its_own_grid(real_data: Callable[[str], Path]) -> None:
+    path = next(p for p in sorted((real_data("acrin_petct") / "SEG_PT_Segmentation_504365").rglob("*")) if p.is_file())
+    grid, segments = read_segments(path)
+    low, high = grid.bounds()
+    affine = np.diag([20.0, 20.0, 20.0, 1.0])
+    affine[:3, 3] = low - 20.0
+    shape = tuple(int(n) for n in np.ceil((high - low) / 20.0) + 3)
+    pet_grid = Grid((shape[0], shape[1], shape[2]), affine, grid.frame)
+    pet = Volume(np.ones(pet_grid.shape, dtype=np.float32), pet_grid, Unit.SUVBW, Modality.PT, "PT-1")
+    study = Study("k", PatientFacts(), Tracer.FDG, (), pet, None)
+    found = factory(_options(path, "values")).detect(study, Anatomy())
+    assert len(found) == sum(1 for s in segments if len(s.voxels))
+    assert sum(len(c.voxels) for c in found) == sum(len(s.voxels) for s in segments)
+    elsewhere = Study("k", PatientFacts(), Tracer.FDG, (), _study().pet, None)
+    with pytest.raises(InputError, match="LESIONS_ELSEWHERE"):
+        factory(_options(path, "values")).detect(elsewhere, Anatomy())
