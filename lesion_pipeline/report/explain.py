@@ -10,7 +10,7 @@ from lesion_pipeline.report.phrases import Doc, capitalised, chance, listed, plu
 from lesion_pipeline.report.table import doubts
 
 WIDTH = 100
-#: Findings left out that are named one by one.
+#: Findings left out, and readings that change the answer, that are named one by one.
 _NAMED = 8
 
 
@@ -208,9 +208,11 @@ def _changes(document: Doc, head: Doc) -> Iterator[str]:
         else:
             yield f"- The answer would change if {listed(named)} {'was' if len(flips) == 1 else 'were'} judged otherwise."
     changing = [v for v in head["variants"] if v["changes_answer"]]
-    for variant in changing:
+    for variant in changing[:_NAMED]:
         status = _WORDS[variant["status"]]
         yield f"- Read otherwise, it is {status}: {variant['sentence']} (probability {chance(variant['probability'])})."
+    if len(changing) > _NAMED:
+        yield f"- {capitalised(plural(len(changing) - _NAMED, 'further reading'))} that change it stand in the count JSON."
     same = len(head["variants"]) - len(changing)
     if head["variants"] and same:
         rest = "other readings" if changing else "readings"

@@ -230,6 +230,14 @@ def test_unknown_organ_is_an_interval(count: Counted, criteria: Criteria) -> Non
     assert inc4(count("id,organ,vertebrae,spinal\nL1,bone,T7,\nL2,unknown,,no"), criteria).status is MEETS
 
 
+def test_what_is_unknown_is_read_under_every_variant(count: Counted, criteria: Criteria) -> None:
+    """Spine and rib are two organs in one reading, the unknown organ a third or fourth in another: together they exceed."""
+    counts = count("id,organ,vertebrae,spinal\nL1,bone,T7,\nL2,bone,,no\nL3,lung,,\nL4,unknown,,no")
+    answer = inc4(counts, criteria)
+    assert answer.status is OPEN
+    assert "unknown_spinal_0_own_organs_spine_and_other_bone_two_organs" in dict(counts.variants)
+
+
 def test_coarse_organs_forbid_an_answer_only_where_it_hangs_on_them(count: Counted, criteria: Criteria) -> None:
     bone_only = count("id,organ,vertebrae\nL1,bone,T7\nL2,bone,L1")
     assert inc4(bone_only, criteria, "ORGANS_COARSE").status is MEETS

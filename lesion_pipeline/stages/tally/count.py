@@ -17,6 +17,9 @@ from lesion_pipeline.stages.tally.rules import CountingRules, NumericRules
 
 #: Readings of how many of the lesions of unknown spinal state are spinal: none, the likeliest one, two, ... and all.
 MAX_UNKNOWN_STEPS = 6
+#: Readings at most that take another rule and settle the unknown at once.
+MAX_BOTH = 40
+_CUT = ("READINGS_CUT", "there are more readings of what is not known than were evaluated")
 #: Entries of the joint distribution below this are rounding.
 NEGLIGIBLE = 1e-15
 
@@ -41,6 +44,7 @@ def count(lesions: Sequence[CountableLesion], rules: CountingRules) -> Tally:
         replace(counter.tally(rules, assumption, name, sentence), unknown=True)
         for name, sentence, assumption in _unknown_readings(lesions, rules)
     ]
+    both = list(_both(counter, [default, *variants, *unknown]))
     spread = [default, *unknown]
     return replace(
         default,
@@ -48,8 +52,8 @@ def count(lesions: Sequence[CountableLesion], rules: CountingRules) -> Tally:
         organs=_envelope([t.organs for t in spread]),
         spinal_lesions=_envelope([t.spinal_lesions for t in spread]),
         involved_vertebrae=_envelope([t.involved_vertebrae for t in spread]),
-        variants=tuple((t.rules_name, t) for t in [*variants, *unknown]),
-        notes=tuple(_notes(lesions, rules, default)),
+        variants=tuple((t.rules_name, t) for t in [*variants, *unknown, *both]),
+        notes=(*_notes(lesions, rules, default), *([_CUT] if len(both) == MAX_BOTH else [])),
         countable=tuple(lesions),
         rules=rules.model_dump(mode="json"),
     )
@@ -71,6 +75,7 @@ class _Counter:
 
     def __init__(self, lesions: tuple[CountableLesion, ...], rules: CountingRules) -> None:
         self.lesions = lesions
+        self.rules = rules
         self.numerics = numerics(rules.numerics)
         self.sampler = Sampler(self.numerics)
         self._known: dict[tuple[CountingUnit, ...], _Numbers] = {}
@@ -140,6 +145,24 @@ def certain_counts(units: Sequence[CountingUnit], certain_from: float) -> tuple[
         sum(unit.spinal for unit in sure) + sum(1 for unit in splits if unit.spinal) + len(as_lesions),
         len({key for key in named if not key.startswith("?")}) or min(1, len(named)),
     )
+
+
+def _both(counter: _Counter, known: Sequence[Tally]) -> Iterator[Tally]:
+    """What is not known, read under every variant of the rules; only readings that count otherwise than those so far."""
+    seen = {(each.units, each.spine_unit) for each in known}
+    made = 0
+    for variant in counter.rules.variants:
+        if variant.not_once and counter.rules.is_settled(variant.not_once):
+            continue
+        rules = counter.rules.under(variant)
+        for name, sentence, assumption in _unknown_readings(counter.lesions, rules):
+            key = (readings.units(counter.lesions, rules, assumption), rules.spine.count_unit)
+            if key in seen or made == MAX_BOTH:
+                continue
+            seen.add(key)
+            made += 1
+            said = f"{sentence}; and if {variant.sentence}"
+            yield replace(counter.tally(rules, assumption, f"{name}_{variant.name}", said), unknown=True)
 
 
 def _unknown_readings(lesions: Sequence[CountableLesion], rules: CountingRules) -> Iterator[tuple[str, str, Assumption]]:

@@ -12,7 +12,15 @@ from lesion_pipeline.stages.verdict.criteria import CountItem, Decision
 from lesion_pipeline.stages.verdict.flips import flip_set
 
 #: Notes of the tally that a count cannot be read without.
-_NOTES = ("SPINAL_UNKNOWN", "ORGANS_UNKNOWN", "DIFFUSE", "NOT_SEEN_ON_PET", "TREATED_NOT_COUNTED", "REGIONAL_UNKNOWN")
+_NOTES = (
+    "SPINAL_UNKNOWN",
+    "ORGANS_UNKNOWN",
+    "DIFFUSE",
+    "NOT_SEEN_ON_PET",
+    "TREATED_NOT_COUNTED",
+    "REGIONAL_UNKNOWN",
+    "READINGS_CUT",
+)
 
 
 #: Notes that make one of the counts an interval: beginning of the reason's suffix -> code of the note.

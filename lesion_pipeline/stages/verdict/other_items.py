@@ -125,9 +125,7 @@ def clinical_question(
 
 
 def beside_table(computed: CriterionAnswer, clinical: ClinicalFacts | None) -> CriterionAnswer:
-    """A computed answer beside what the clinical table says: the table answers only what could not be computed, and what it says
-    otherwise is told.
-    """
+    """A computed answer beside what the clinical table says: the table answers only what could not be computed."""
     said = clinical.item(computed.id) if clinical else None
     if said is None or said.answer == "unknown":
         return computed
