@@ -136,6 +136,8 @@ def choose_pet(candidates: Sequence[Candidate], options: Options, same: SamePixe
             choice.pet.words = "the only attenuation-corrected PET that the preset's pet_rule matches"
             return
     if len(usable) > 1:
+        for candidate in usable:
+            candidate.words = "one of several that could be meant; choose it with --pet-series"
         raise InputError(
             "AMBIGUOUS_PET",
             f"{len(usable)} attenuation-corrected PETs could be meant: {_listing(usable)}",
@@ -191,6 +193,8 @@ def choose_ct(candidates: Sequence[Candidate], options: Options, same: SamePixel
     best = [c for rank, c in ranked if rank == ranked[0][0]]
     best = _drop_same(best, same, choice)
     if len(best) > 1:
+        for candidate in best:
+            candidate.words = "one of several that could be meant; choose it with --ct-series"
         raise InputError(
             "AMBIGUOUS_CT", f"{len(best)} CTs could be meant: {_listing(best)}", advice="Name one with --ct-series KEY."
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lesion_pipeline.domain.caveat import Caveat
@@ -32,6 +33,9 @@ from lesion_pipeline.stages.assemble.options import Options
 from lesion_pipeline.stages.assemble.patients import check_patients
 from lesion_pipeline.stages.assemble.volumes import read_facts, read_volume
 
+#: Called with a refusal: raises it, or takes note of it.
+OnRefusal = Callable[[LesionPipelineError], None]
+
 _MARKS: tuple[tuple[str, str, Callable[[FileRecord], bool]], ...] = (
     (
         "NO_PREAMBLE",
@@ -58,28 +62,57 @@ def run(source: Path, options: Options) -> Assembly:
     calibrated), CT in HU, MR arbitrary. Raises InputError (NO_DICOM, MIXED_PATIENTS, AMBIGUOUS_PET, AMBIGUOUS_CT, ...) and the
     refusal of the series that would be needed; other bad series are listed with theirs.
     """
+    return _assembled(source, options, _raise)
+
+
+def survey(source: Path, options: Options) -> Assembly:
+    """As ``run``, but a study that ``run`` refuses is shown all the same: the refusal becomes a caveat.
+
+    For looking at a folder, not for counting. Nothing is chosen blindly. Raises InputError only when there is nothing to show (NO_DICOM, NO_SUCH_INPUT,
+    ARCHIVE_..., UNREADABLE).
+    """
+    told: list[Caveat] = []
+    found = _assembled(source, options, lambda error: told.append(Caveat(error.code, STAGE, error.message, error.series)))
+    return replace(found, caveats=_sorted([*found.caveats, *told]))
+
+
+def _raise(error: LesionPipelineError) -> None:
+    raise error
+
+
+def _sorted(caveats: Iterable[Caveat]) -> tuple[Caveat, ...]:
+    return tuple(sorted(set(caveats), key=lambda c: (c.code, c.series or "", c.message)))
+
+
+def _assembled(source: Path, options: Options, on_refusal: OnRefusal) -> Assembly:
     with gathered(source) as found, DicomReader(found.paths) as reader:
         scan = reader.scan()
         if not any(r.sop_class for r in scan.records):
             raise InputError("NO_DICOM", "no DICOM file was found in the input", advice="Give the folder of one study.")
-        caveats = check_patients(scan.records, STAGE)
+        caveats: list[Caveat] = []
+        try:
+            caveats += check_patients(scan.records, STAGE)
+        except InputError as error:
+            on_refusal(error)
         stacks = build_stacks(scan.records, reader.hashes)
         candidates = [classify(stack, options.min_slices) for stack in stacks]
-        choice = _choose(candidates, options, reader)
-        series, patient = _read(candidates, choice, reader)
-        _refuse_if_nothing_is_left(candidates)
+        choice = _choose(candidates, options, reader, on_refusal)
+        series, patient = _read(candidates, choice, reader, on_refusal)
+        try:
+            _refuse_if_nothing_is_left(candidates)
+        except LesionPipelineError as error:
+            on_refusal(error)
         caveats += _of_files(found, scan, reader, choice) + choice.caveats + _of_studies(choice)
-        objects = _objects(scan.records)
         return Assembly(
-            series=tuple(series + objects),
+            series=tuple(series + _objects(scan.records)),
             patient=patient,
             real_world_maps=_maps(scan.records, stacks),
-            caveats=tuple(sorted(set(caveats), key=lambda c: (c.code, c.series or "", c.message))),
+            caveats=_sorted(caveats),
             skipped=tuple(sorted((found.skipped + scan.skipped).items())),
         )
 
 
-def _choose(candidates: Sequence[Candidate], options: Options, reader: DicomReader) -> Choice:
+def _choose(candidates: Sequence[Candidate], options: Options, reader: DicomReader, on_refusal: OnRefusal) -> Choice:
     choice = Choice()
 
     def same(one: Stack, other: Stack) -> bool:
@@ -91,13 +124,18 @@ def _choose(candidates: Sequence[Candidate], options: Options, reader: DicomRead
             return False
         return reader.hashes(first) == reader.hashes(second)
 
-    choose_pet(candidates, options, same, choice)
-    choose_ct(candidates, options, same, choice)
+    for choose in (choose_pet, choose_ct):
+        try:
+            choose(candidates, options, same, choice)
+        except LesionPipelineError as error:
+            on_refusal(error)
     check_overlap(options, choice)
     return choice
 
 
-def _read(candidates: Sequence[Candidate], choice: Choice, reader: DicomReader) -> tuple[list[Series], PatientFacts]:
+def _read(
+    candidates: Sequence[Candidate], choice: Choice, reader: DicomReader, on_refusal: OnRefusal
+) -> tuple[list[Series], PatientFacts]:
     made: list[Series] = []
     for candidate in candidates:
         volume: Volume | None = None
@@ -110,10 +148,10 @@ def _read(candidates: Sequence[Candidate], choice: Choice, reader: DicomReader) 
                 caveats += more
             except LesionPipelineError as error:
                 if candidate is choice.pet:
-                    raise
+                    on_refusal(error)
                 candidate.code, candidate.words = error.code, error.message
         if candidate.role is SeriesRole.PET and candidate.stack.affine is not None:
-            facts = _facts(reader, candidate, needed=candidate is choice.pet)
+            facts = _facts(reader, candidate, needed=candidate is choice.pet and not candidate.code)
         if candidate.code and not (candidate.code == NAC and choice.pet is not None):  # a NAC beside the AC is usual
             text = f"a {candidate.stack.modality} series cannot be used: {candidate.words}"
             choice.caveats.append(Caveat(candidate.code, STAGE, text, candidate.key))

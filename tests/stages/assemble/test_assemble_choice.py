@@ -108,6 +108,25 @@ def test_two_reconstructions_need_a_word_from_the_user(phantom: ModuleType, tmp_
         assemble.run(tmp_path, options(pet_series="PT-00000000"))
 
 
+def test_survey_shows_what_run_refuses(phantom: ModuleType, tmp_path: Path) -> None:
+    phantom.write(phantom.series(name="OSEM"), tmp_path / "two")
+    phantom.write(phantom.series(name="PSF TOF", each=_brighter), tmp_path / "two")
+    found = assemble.survey(tmp_path / "two", options())
+    assert not found.chosen(SeriesRole.PET)
+    assert [(s.role, "--pet-series" in s.reason) for s in found.series] == [(SeriesRole.PET, True)] * 2
+    assert "AMBIGUOUS_PET" in codes(found)
+
+    phantom.write([d for n, d in enumerate(phantom.series()) if n != 9], tmp_path / "gap")
+    (series,) = assemble.survey(tmp_path / "gap", options()).series
+    assert (series.role, series.refusal) == (SeriesRole.REJECTED, "MISSING_SLICES")
+
+    phantom.write(phantom.series(), tmp_path / "patients")
+    phantom.write(phantom.series("CT", PatientID="P2"), tmp_path / "patients")
+    assert "MIXED_PATIENTS" in codes(assemble.survey(tmp_path / "patients", options()))
+    with pytest.raises(InputError, match="NO_SUCH_INPUT"):
+        assemble.survey(tmp_path / "absent", options())
+
+
 def test_the_same_pet_twice_is_one_pet(phantom: ModuleType, tmp_path: Path) -> None:
     def other_uids(ds: Dataset, k: int) -> None:
         ds.SeriesInstanceUID, ds.SOPInstanceUID = f"{phantom.ROOT}.77", f"{phantom.ROOT}.77.{k}"
