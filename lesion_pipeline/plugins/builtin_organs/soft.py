@@ -141,7 +141,7 @@ def _windows(
         heart = (
             (k < low_chest)
             & (above > np.where(lateral < 10.0, 50.0, 0.0))
-            & (behind < -36.0)
+            & (behind < -24.0)
             & (lateral > -70.0)
             & (lateral < 120.0)
         )
@@ -162,10 +162,12 @@ def _muscle_of_back(lateral: Floats, behind: Floats) -> Mask:
 
 
 def _between(chest: Chest) -> Mask:
-    """Between the lungs: right lung somewhere on one side, left lung on the other, along the x axis."""
-    left_of = np.logical_or.accumulate(chest.right, axis=0)
-    right_of = np.logical_or.accumulate(chest.left[::-1], axis=0)[::-1]
-    return np.asarray(left_of & right_of & ~chest.lungs)
+    """Between the lungs: inside the convex hull of both in a slice, and in neither."""
+    lungs = chest.lungs
+    out = np.zeros(lungs.shape, dtype=bool)
+    for k in np.flatnonzero(chest.left.any(axis=(0, 1)) & chest.right.any(axis=(0, 1))):
+        out[:, :, k] = morphology.convex_hull_image(lungs[:, :, k])
+    return np.asarray(out & ~lungs)
 
 
 def _blob(smooth: Floats, free: Mask, window: Mask, search: _Search, step_mm: float) -> Mask | None:
