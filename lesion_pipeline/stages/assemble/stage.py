@@ -68,8 +68,8 @@ def run(source: Path, options: Options) -> Assembly:
 def survey(source: Path, options: Options) -> Assembly:
     """As ``run``, but a study that ``run`` refuses is shown all the same: the refusal becomes a caveat.
 
-    For looking at a folder, not for counting. Nothing is chosen blindly. Raises InputError only when there is nothing to show (NO_DICOM, NO_SUCH_INPUT,
-    ARCHIVE_..., UNREADABLE).
+    For looking at a folder, not for counting. Nothing is chosen blindly. Raises InputError only when there is nothing to show
+    (NO_DICOM, NO_SUCH_INPUT, ARCHIVE_..., UNREADABLE).
     """
     told: list[Caveat] = []
     found = _assembled(source, options, lambda error: told.append(Caveat(error.code, STAGE, error.message, error.series)))
