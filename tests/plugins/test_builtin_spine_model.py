@@ -36,7 +36,7 @@ def test_plans_are_human() -> None:
         c.name: (sum(v.region == "lumbar" for v in c.levels), sum(v.region == "thoracic" for v in c.levels))
         for c in model.CHAINS
     }
-    assert counts == {"usual": (5, 12), "L6": (6, 12), "L4": (4, 12), "T13": (5, 13), "T11": (5, 11)}
+    assert counts == {"usual": (5, 12), "L6": (6, 12), "L4": (4, 12), "T13": (5, 13), "T11": (5, 11), "ribs11": (5, 12)}
     assert sum(c.prior for c in model.CHAINS) == pytest.approx(1.0)
     assert all(sum(v.region == "cervical" for v in c.levels) == 7 for c in model.CHAINS)
 

@@ -165,12 +165,14 @@ def _variant(vertebrae: tuple[VertebraInstance, ...], plan: str, probability: fl
         "T13": VertebralLevel.T13 in levels,
         "L4": VertebralLevel.S in levels and VertebralLevel.L4 in levels and VertebralLevel.L5 not in levels,
         "T11": VertebralLevel.T11 in levels and VertebralLevel.L1 in levels and VertebralLevel.T12 not in levels,
+        "ribs11": {VertebralLevel.T12, VertebralLevel.L1} <= levels,
     }
     what = {
         "L6": "six lumbar vertebrae",
         "T13": "thirteen rib-bearing vertebrae",
         "L4": "four lumbar vertebrae",
         "T11": "eleven rib-bearing vertebrae",
+        "ribs11": "eleven pairs of ribs",
     }
     if not seen.get(plan, False) or probability < variant_from:
         return ""

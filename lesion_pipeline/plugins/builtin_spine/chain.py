@@ -7,7 +7,7 @@ Positions are mm along s; index 0 of every array here is the first visible milli
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,9 @@ NEGLIGIBLE = 9.0
 class Evidence:
     """All log likelihood ratios, already tempered.
 
-    segment: level -> (D, S + 1): segment of length d + 1 ending (cranially) at boundary s. boundary: level -> (S + 1,): the
-    cranial end of that level lies at s. sacrum, head: (S + 1,) cumulative over mm. S: number of visible millimetres.
+    segment: level -> (D, S + 1): segment of length d + 1 ending (cranially) at boundary s. ribless: the same for levels that
+    some plans have without ribs. boundary: level -> (S + 1,): the cranial end of that level lies at s. sacrum, head: (S + 1,)
+    cumulative over mm. size: S, the number of visible millimetres.
     """
 
     segment: dict[Level, Array]
@@ -42,6 +43,13 @@ class Evidence:
     sacrum: Array
     head: Array
     size: int
+    ribless: dict[Level, Array] = field(default_factory=dict)
+
+    def of(self, level: Level, chain: Chain) -> Array:
+        """The segment table of a level in a body plan."""
+        if level is chain.ribless and level in self.ribless:
+            return self.ribless[level]
+        return self.segment[level]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +95,11 @@ class _Run:
     total: float
 
 
-def _cut_start(level: Level, scale: float, evidence: Evidence) -> Array:
+def _cut_start(level: Level, scale: float, segment: Array) -> Array:
     """(S + 1,) log weight of a first segment that begins below the field of view and ends at s."""
-    out = np.full(evidence.size + 1, LOWEST)
-    segment = evidence.segment[level]
-    reach = min(segment.shape[0], evidence.size)
+    size = segment.shape[1] - 1
+    out = np.full(size + 1, LOWEST)
+    reach = min(segment.shape[0], size)
     d = np.arange(1, reach + 1)
     out[d] = model.log_cut_length(level, scale, d.astype(np.float64)) + segment[d - 1, d]
     return out
@@ -106,10 +114,10 @@ def _forward(chain: Chain, scale: float, evidence: Evidence, first: float) -> _R
     finishes = np.full(len(states), LOWEST)
     finishes[0] = evidence.sacrum[size] + first - np.log(model.SPACE_MM)
     for number, level in enumerate(chain.levels, start=1):
-        segment = evidence.segment[level]
+        segment = evidence.of(level, chain)
         inside = _lagged(ends[-1], segment.shape[0]) + model.log_length(level, scale, durations)[:, None] + segment
-        alpha = np.logaddexp(_logsumexp(inside, 0), _cut_start(level, scale, evidence) + first) + evidence.boundary[level]
-        finishes[number] = _finish(level, scale, evidence, ends[-1], first)
+        alpha = np.logaddexp(_logsumexp(inside, 0), _cut_start(level, scale, segment) + first) + evidence.boundary[level]
+        finishes[number] = _finish(level, scale, segment, ends[-1], first)
         ends.append(np.maximum(alpha, LOWEST))
     head = ends[-1] - evidence.head
     finishes[-1] = float(_logsumexp(head, 0)) + evidence.head[size] - np.log(model.SPACE_MM)
@@ -117,22 +125,22 @@ def _forward(chain: Chain, scale: float, evidence: Evidence, first: float) -> _R
     return _Run(chain, scale, states, ends, finishes, total)
 
 
-def _finish_weights(level: Level, scale: float, evidence: Evidence, before: Array, first: float) -> Array:
+def _finish_weights(level: Level, scale: float, segment: Array, before: Array, first: float) -> Array:
     """(D + 1,) log weights of the last segment: starting at size - d for d = 1..D, and (last entry) cut at both ends."""
-    segment = evidence.segment[level]
-    reach = min(segment.shape[0], evidence.size)
+    size = segment.shape[1] - 1
+    reach = min(segment.shape[0], size)
     d = np.arange(1, reach + 1)
     lengths = model.log_cut_length(level, scale, d.astype(np.float64))
-    weights = before[evidence.size - d] + lengths + segment[d - 1, evidence.size]
+    weights = before[size - d] + lengths + segment[d - 1, size]
     both = LOWEST
-    if evidence.size <= segment.shape[0]:
-        cut = float(model.log_cut_length(level, scale, np.array([float(evidence.size)]))[0])
-        both = cut + first + float(segment[evidence.size - 1, evidence.size])
+    if size <= segment.shape[0]:
+        cut = float(model.log_cut_length(level, scale, np.array([float(size)]))[0])
+        both = cut + first + float(segment[size - 1, size])
     return np.append(weights, both)
 
 
-def _finish(level: Level, scale: float, evidence: Evidence, before: Array, first: float) -> float:
-    return float(_logsumexp(_finish_weights(level, scale, evidence, before, first), 0))
+def _finish(level: Level, scale: float, segment: Array, before: Array, first: float) -> float:
+    return float(_logsumexp(_finish_weights(level, scale, segment, before, first), 0))
 
 
 def infer(evidence: Evidence, priors: dict[str, float] | None = None, samples: int = SAMPLES, seed: int = 20230) -> Posterior:
@@ -185,7 +193,7 @@ def _backward(run: _Run, evidence: Evidence, random: np.random.Generator) -> tup
         stop = _draw(random, run.ends[number - 1] - evidence.head)
         pieces.append(Piece(HEAD, stop, size, False, True))
     else:
-        weights = _finish_weights(state, run.scale, evidence, run.ends[number - 1], float(first))
+        weights = _finish_weights(state, run.scale, evidence.of(state, run.chain), run.ends[number - 1], float(first))
         length = _draw(random, weights) + 1
         if length == len(weights):
             return (Piece(state, 0, size, True, True),)
@@ -194,7 +202,7 @@ def _backward(run: _Run, evidence: Evidence, random: np.random.Generator) -> tup
     number -= 1
     while number > 0:
         level = run.chain.levels[number - 1]
-        segment = evidence.segment[level]
+        segment = evidence.of(level, run.chain)
         reach = min(segment.shape[0], stop)
         d = np.arange(1, reach + 1)
         weights = run.ends[number - 1][stop - d] + segment[d - 1, stop]

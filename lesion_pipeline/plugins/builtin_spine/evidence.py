@@ -60,9 +60,14 @@ def gather(features: Features, ribs: Ribs) -> Evidence:
     for level in levels:
         table = _rib_score(level, counts, absent) * model.TEMPER_RIBS
         segment[level] = table + _span(regions[level])
+    ribless = {
+        chain.ribless: _rib_score(None, counts, absent) * model.TEMPER_RIBS + _span(regions[chain.ribless])
+        for chain in model.CHAINS
+        if chain.ribless is not None
+    }
     states: list[State] = [SACRUM, *levels]
     boundary = {state: _boundary(features, part, state) for state in states}
-    return Evidence(segment, boundary, _cumulative(sacrum), _cumulative(head), size)
+    return Evidence(segment, boundary, _cumulative(sacrum), _cumulative(head), size, ribless)
 
 
 def _cumulative(per_mm: Array) -> Array:
@@ -159,9 +164,10 @@ def _rib_counts(ribs: Ribs, low: int, high: int) -> tuple[list[Array], list[Arra
     return counts, absent
 
 
-def _rib_score(level: Level, counts: list[Array], absent: list[Array]) -> Array:
-    """(D, S + 1): log P(soft count | level) against a segment of unknown level, both sides."""
-    none, one, two = (np.log(p) for p in model.RIB_TABLE.get(level, model.RIBS_NONE))
+def _rib_score(level: Level | None, counts: list[Array], absent: list[Array]) -> Array:
+    """(D, S + 1): log P(soft count | level) against a segment of unknown level, both sides; None: a level without ribs."""
+    table = model.RIBS_NONE if level is None else model.RIB_TABLE.get(level, model.RIBS_NONE)
+    none, one, two = (np.log(p) for p in table)
     base = np.log((0.5, 0.48, 0.02))
     total = np.zeros_like(counts[0])
     for count, weight in zip(counts, absent, strict=True):

@@ -58,7 +58,7 @@ RIBS_NONE = (0.98, 0.015, 0.005)
 RIB_TABLE: dict[Level, tuple[float, float, float]] = {
     **{Level(v): (0.06, 0.93, 0.01) for v in range(Level.T2, Level.T12)},
     Level.T1: (0.12, 0.87, 0.01),
-    Level.T12: (0.20, 0.795, 0.005),
+    Level.T12: (0.12, 0.875, 0.005),
     Level.T13: (0.30, 0.695, 0.005),
     Level.L1: (0.955, 0.04, 0.005),
     Level.C7: (0.95, 0.045, 0.005),
@@ -102,11 +102,15 @@ SPACE_MM = 150.0  # S and HEAD may be this long
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """One way a spine may be built: levels from caudal to cranial without S and the head, and how many people have it."""
+    """One way a spine may be built: levels from caudal to cranial without S and the head, and how many people have it.
+
+    ribless: a thoracic level that bears no ribs in this plan.
+    """
 
     name: str
     levels: tuple[Level, ...]
     prior: float
+    ribless: Level | None = None
 
 
 def _count(prefix: str, first: int, last: int) -> tuple[Level, ...]:
@@ -117,11 +121,12 @@ _CERVICAL = _count("C", 7, 1)
 #: Share of adults: thoracolumbar variants 11 %, two thirds of them with eleven rib pairs (clinical specification 4.7); L6 3 %
 #: in the VID set; lumbosacral variants 1 to 30 % by definition, of which few change the count.
 CHAINS: tuple[Chain, ...] = (
-    Chain("usual", _count("L", 5, 1) + _count("T", 12, 1) + _CERVICAL, 0.84),
+    Chain("usual", _count("L", 5, 1) + _count("T", 12, 1) + _CERVICAL, 0.83),
     Chain("L6", _count("L", 6, 1) + _count("T", 12, 1) + _CERVICAL, 0.04),
     Chain("L4", _count("L", 4, 1) + _count("T", 12, 1) + _CERVICAL, 0.03),
     Chain("T13", _count("L", 5, 1) + _count("T", 13, 1) + _CERVICAL, 0.03),
-    Chain("T11", _count("L", 5, 1) + _count("T", 11, 1) + _CERVICAL, 0.06),
+    Chain("T11", _count("L", 5, 1) + _count("T", 11, 1) + _CERVICAL, 0.02),
+    Chain("ribs11", _count("L", 5, 1) + _count("T", 12, 1) + _CERVICAL, 0.05, ribless=Level.T12),
 )
 
 

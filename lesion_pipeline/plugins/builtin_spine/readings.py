@@ -25,7 +25,7 @@ BRAIN_SEEN_MM = 8
 BELOW_L1_MM = 25
 RIB_SEEN = 0.6
 STUB_SEEN = 0.4  # the other rib of the last pair may be a stub
-RIBS_FOR_TWELVE = 22
+RIBS_FOR_TWELVE = 23
 
 
 @dataclass(frozen=True, slots=True)
