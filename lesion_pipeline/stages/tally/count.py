@@ -15,10 +15,10 @@ from lesion_pipeline.stages.tally import readings
 from lesion_pipeline.stages.tally.readings import Assumption
 from lesion_pipeline.stages.tally.rules import CountingRules, NumericRules
 
-#: Readings of how many of the lesions of unknown spinal state are spinal: none, the likeliest one, two, ... and all.
-MAX_UNKNOWN_STEPS = 6
+#: Readings of how many of the lesions of unknown spinal state are spinal: none, the likeliest one, two, and all.
+MAX_UNKNOWN_STEPS = 2
 #: Readings at most that take another rule and settle the unknown at once.
-MAX_BOTH = 40
+MAX_BOTH = 20
 _CUT = ("READINGS_CUT", "there are more readings of what is not known than were evaluated")
 #: Entries of the joint distribution below this are rounding.
 NEGLIGIBLE = 1e-15

@@ -87,7 +87,8 @@ Item = Annotated[CountItem | AgeItem | SpineImagingItem | ClinicalQuestion, Fiel
 class Decision(_Criteria):
     """``meets`` when every reading is at least ``p_meets``; ``does_not_meet`` when every reading is at most ``p_fails``.
 
-    flip_candidates, flip_size, flip_trials: how far the smallest set of lesions that changes the answer is searched for.
+    flip_candidates, flip_size, flip_trials: how far the smallest set of lesions that changes the answer is searched for: among
+    how many lesions, up to how many at once, and how often it is counted again for it.
     """
 
     p_meets: Probability

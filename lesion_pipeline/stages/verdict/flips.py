@@ -33,14 +33,13 @@ def flip_set(
     set within the size and number of trials of the criteria file does it.
     """
     moves = _moves(tally, status, decision)
-    trials = 0
+    trial = _Trial(boxes, tally, decision, sampler)
     for size in range(1, decision.flip_size + 1):
         for chosen in _by_cost(moves, size):
-            trials += 1
-            if trials > decision.flip_trials:
+            if trial.counted >= decision.flip_trials:
                 return ()
             changed = _changed(chosen)
-            if _becomes(boxes, tally, changed, decision, sampler) is not status:
+            if trial.becomes(changed) is not status:
                 return tuple(sorted(changed))
     return ()
 
@@ -82,15 +81,23 @@ def _changed(chosen: tuple[_Move, ...]) -> dict[str, float]:
     return out
 
 
-def _becomes(
-    boxes: Sequence[Limits], tally: Tally, changed: dict[str, float], decision: Decision, sampler: Sampler
-) -> CriterionStatus:
-    chances: dict[tuple[tuple[CountingUnit, ...], str], float] = {}
-    for each in (tally, *(variant for _, variant in tally.variants)):
-        units = tuple(replace(u, probability=changed[u.id]) if u.id in changed else u for u in each.units)
-        if (units, each.spine_unit) not in chances:
-            caps = caps_for(boxes, replace(each, rules=tally.rules))
-            chances[units, each.spine_unit] = probability(boxes, units, caps, each.spine_unit, sampler)
-        if status_of(chances.values(), decision) is CriterionStatus.INDETERMINATE:
-            break  # no further reading makes it definite again
-    return status_of(chances.values(), decision)
+class _Trial:
+    """Counts again with some lesions settled, and how often it did: each reading counts."""
+
+    def __init__(self, boxes: Sequence[Limits], tally: Tally, decision: Decision, sampler: Sampler) -> None:
+        self.counted = 0
+        self._boxes, self._decision, self._sampler = boxes, decision, sampler
+        self._readings = {
+            (each.units, each.spine_unit): caps_for(boxes, replace(each, rules=tally.rules))
+            for each in (tally, *(variant for _, variant in tally.variants))
+        }
+
+    def becomes(self, changed: dict[str, float]) -> CriterionStatus:
+        chances: list[float] = []
+        for (units, spine_unit), caps in self._readings.items():
+            settled = tuple(replace(u, probability=changed[u.id]) if u.id in changed else u for u in units)
+            chances.append(probability(self._boxes, settled, caps, spine_unit, self._sampler))
+            self.counted += 1
+            if status_of(chances, self._decision) is CriterionStatus.INDETERMINATE:
+                break  # no further reading makes it definite again
+        return status_of(chances, self._decision)
