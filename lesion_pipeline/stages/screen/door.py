@@ -59,7 +59,7 @@ def run(findings: Sequence[Finding], study: Study, anatomy: Anatomy, options: Op
 
 
 def _decide(case: Case, options: Options) -> Screened:
-    fired, unasked = _ask(case, options)
+    fired, unasked = ask(case, options)
     fired.extend(corroborate(case, options.corroboration))
     base = base_log_odds(case, options.logistic)
     p = probability(base, fired, options.logistic)
@@ -83,7 +83,8 @@ def _decide(case: Case, options: Options) -> Screened:
     return Screened(case.finding, decision, p, _lesion_class(fired, decision), tuple(reasons))
 
 
-def _ask(case: Case, options: Options) -> tuple[list[Fired], list[NotAsked]]:
+def ask(case: Case, options: Options) -> tuple[list[Fired], list[NotAsked]]:
+    """Every rule of the preset, asked of one finding: what fired, and what could not be asked."""
     fired: list[Fired] = []
     unasked: list[NotAsked] = []
     for name in options.rules:
