@@ -64,7 +64,9 @@ def run(source: Path, config: Config, plugins: Plugins, recorder: Recorder, clin
     findings = do("match", match.run, located, study, anatomy, settings.match)
     screened = do("screen", screen.run, findings, study, anatomy, settings.screen)
     counts = do("tally", tally.run, screened, study, anatomy, config.rules)
-    caveats = _distinct((*study.caveats, *anatomy.caveats, *detect.caveats(study, plugins.detectors, settings.detect)))
+    of_detection = detect.caveats(study, plugins.detectors, settings.detect)
+    of_coverage = screen.caveats(study, anatomy, settings.screen)
+    caveats = _distinct((*study.caveats, *anatomy.caveats, *of_detection, *of_coverage))
     answer = do("verdict", verdict.run, counts, study, config.criteria, caveats, clinical)
     return Result(
         study=study,

@@ -17,10 +17,9 @@ OUT = ROOT / "demo_out"
 
 
 def make_study() -> None:
-    """Generate the sample study unless it is already there, complete."""
-    if not ANSWER.is_file():
-        print("Making the sample study (synthetic, deterministic) ...", flush=True)
-        subprocess.run([sys.executable, str(ROOT / "scripts" / "make_sample_data.py"), "--out", str(STUDY)], check=True)
+    """Generate the sample study anew: it costs seconds, and an old copy would outlive a change of the simulator."""
+    print("Making the sample study (synthetic, deterministic) ...", flush=True)
+    subprocess.run([sys.executable, str(ROOT / "scripts" / "make_sample_data.py"), "--out", str(STUDY)], check=True)
 
 
 NUMBERS = ("lesions", "organs", "spinal_lesions", "involved_vertebrae")

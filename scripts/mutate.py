@@ -100,6 +100,8 @@ def flip_header_bits(study: Study, rng: random.Random) -> str:
 
 def flip_pixel_bits(study: Study, rng: random.Random) -> str:
     path, data, header = _pick(study, rng)
+    if header.pixels is None:  # a structure set has none
+        return flip_header_bits(study, rng)
     for _ in range(rng.randint(1, 4)):
         data[rng.randrange(_body_start(header), len(data))] ^= 1 << rng.randrange(8)
     study.write(path, bytes(data))

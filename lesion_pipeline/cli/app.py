@@ -7,13 +7,16 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import cast
 
-import click
 import typer
 
 from lesion_pipeline import __version__
 from lesion_pipeline.cli import about, cohorts, console, study, tables
 from lesion_pipeline.domain.errors import ConfigError, LesionPipelineError, PluginNotFoundError
+
+#: typer may bring a click of its own, so its error classes are reached through the one typer exports.
+UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
 DONE, REFUSED, USAGE, CRASHED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -54,10 +57,10 @@ def _invoke(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         status = command.main(args=arguments, prog_name="lesion-pipeline", standalone_mode=False)
-    except click.ClickException as error:
+    except UsageError as error:
         error.show()
         return USAGE
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except LesionPipelineError as error:
         console.show_refusal(error, as_json="--json" in arguments)

@@ -98,7 +98,7 @@ def inspect(
 ) -> None:
     """Show every series of a study: what it is, its geometry and SUV status, what was chosen or rejected, and why."""
     conf = config.load(preset, overrides(settings, pet_series=pet_series, ct_series=ct_series, weight=weight))
-    found = assemble.run(source, conf.settings.assemble)
+    found = assemble.survey(source, conf.settings.assemble)
     assessed = calibrate.assess(found, conf.settings.calibrate)
     if as_json:
         console.print_json(inspection.inspection_json(assessed))
