@@ -35,9 +35,12 @@ CORE = (
 
 #: (module, distribution, what it would add)
 EXTRAS = (
-    ("TotalSegmentator", "totalsegmentator", "TotalSegmentator", "trained organ and vertebra masks"),
-    ("nnU-Net", "nnunetv2", "nnunetv2", "trained lesion detectors from a model folder"),
-    ("highdicom", "highdicom", "highdicom", "DICOM SEG and SR output"),
+    (
+        "TotalSegmentator",
+        "totalsegmentator",
+        "TotalSegmentator",
+        "trained organ and vertebra masks (pip install lesion-pipeline[totalsegmentator])",
+    ),
 )
 
 
