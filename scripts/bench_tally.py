@@ -2,8 +2,8 @@
 
     python scripts/bench_tally.py [--lesions 200] [--repeats 5] [--seed 200]
 
-Every lesion has a probability, two possible organs, and some two vertebrae or a doubtful split, so that the exact table gives way
-to seeded sampling under every reading of the default rules.
+Every lesion has a probability and two possible organs, some have two vertebrae or a doubtful split: too much for the exact
+table, so every reading of the default rules is sampled with a fixed seed.
 """
 
 from __future__ import annotations
