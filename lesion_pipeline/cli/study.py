@@ -19,11 +19,16 @@ from lesion_pipeline.stages import assemble, calibrate
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output folder; one subfolder a study.", show_default=False)]
 Anatomy = Annotated[
-    list[Path] | None,
-    typer.Option(help="Label map (NIfTI with a names table beside it) that goes before the built-in anatomy.", exists=True),
+    Path | None,
+    typer.Option(
+        help="Anatomy that goes before the built-in: NIfTI with a names table, DICOM SEG, RTSTRUCT or a folder of masks.",
+        exists=True,
+        show_default=False,
+    ),
 ]
 Lesions = Annotated[
-    Path | None, typer.Option(help="Lesion mask (NIfTI) instead of detection.", exists=True, show_default=False)
+    Path | None,
+    typer.Option(help="Lesion mask (NIfTI, DICOM SEG or RTSTRUCT) instead of detection.", exists=True, show_default=False),
 ]
 Clinical = Annotated[
     Path | None, typer.Option(help="CSV or JSON with clinical items (see docs/clinical_table.md).", exists=True)
@@ -38,10 +43,10 @@ def _writable(out: Path) -> None:
         raise ConfigError("OUTPUT_NOT_WRITABLE", f"nothing can be written to {out}", advice="Choose another output folder.")
 
 
-def _plugin_files(tables: dict[str, Any], preset: str, anatomy: list[Path] | None, lesions: Path | None) -> None:
+def _plugin_files(tables: dict[str, Any], preset: str, anatomy: Path | None, lesions: Path | None) -> None:
     """--anatomy and --lesions are plug-ins with a path; they go before, or instead of, what the preset names."""
     if anatomy:
-        put(tables, "plugins.anatomy_from_file.paths", [str(path) for path in anatomy])
+        put(tables, "plugins.anatomy_from_file.path", str(anatomy))
         put(tables, "engines.segmenters", ["anatomy-from-file", *config.load(preset).settings.engines.segmenters])
     if lesions:
         put(tables, "plugins.lesions_from_file.path", str(lesions))
