@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from lesion_pipeline.domain.anatomy import Organ, Structure, StructureKind, VertebralLevel
-from lesion_pipeline.domain.geometry import Grid
-from lesion_pipeline.simulate.anatomy.body import Body
+from lesion_pipeline.domain.geometry import Grid, Points
 from lesion_pipeline.simulate.anatomy.solids import Field
 from lesion_pipeline.simulate.lesions import PlacedLesion
 
@@ -54,6 +54,8 @@ class Truth:
             "volume_ml": round(self.volume_ml, 3),
             "suv_true": round(plan.suv, 3),
             "suv_max_image": round(self.suv_max_image, 3),
+            "necrotic": plan.necrotic,
+            "near": plan.near,
             "ct": plan.ct,
             "mr": plan.mr and plan.kind != "ureter",
             "counts": self.counts,
@@ -61,10 +63,17 @@ class Truth:
         }
 
 
+class Place(Protocol):
+    """What takes body coordinates (mm) to LPS mm of an image."""
+
+    def world(self, points: npt.ArrayLike) -> Points: ...
+
+
 _WHY = {
     "metastasis": "a metastasis with uptake inside the field of view",
     "degenerative": "degenerative uptake at an end-plate or facet joint",
     "fracture": "uptake of a benign fracture",
+    "rib_fracture": "uptake of a healing rib fracture",
     "ganglion": "uptake of a ganglion",
     "unspecific_bone": "unspecific uptake of bone without a correlate",
     "haemangioma": "a haemangioma",
@@ -75,7 +84,7 @@ _WHY = {
 }
 
 
-def fine_mask(lesion: PlacedLesion, body: Body, step: float = 1.0) -> tuple[npt.NDArray[np.float64], float]:
+def fine_mask(lesion: PlacedLesion, step: float = 1.0) -> tuple[npt.NDArray[np.float64], float]:
     """(points in body mm inside the lesion, its volume in ml), sampled on a cubic lattice."""
     axes = [
         np.arange(a + step / 2, b, step, dtype=np.float32) for a, b in zip(lesion.solid.low, lesion.solid.high, strict=True)
@@ -92,11 +101,11 @@ def structure(lesion: PlacedLesion) -> Structure:
     return Structure(f"lesion_{lesion.plan.id}", StructureKind.REGION, lesion.organ)
 
 
-def lesion_labels(lesions: Sequence[PlacedLesion], body: Body, grid: Grid) -> npt.NDArray[np.uint16]:
+def lesion_labels(lesions: Sequence[PlacedLesion], body: Place, grid: Grid) -> npt.NDArray[np.uint16]:
     """Label n for the n-th lesion wherever it fills at least a quarter of a voxel; later lesions win."""
     out = np.zeros(grid.shape, dtype=np.uint16)
     for n, lesion in enumerate(lesions, start=1):
-        points, _ = fine_mask(lesion, body)
+        points, _ = fine_mask(lesion)
         index = np.rint(grid.index(body.world(points))).astype(np.int64)
         index = index[np.all((index >= 0) & (index < np.array(grid.shape)), axis=1)]
         if not len(index):
@@ -109,13 +118,13 @@ def lesion_labels(lesions: Sequence[PlacedLesion], body: Body, grid: Grid) -> np
 
 
 def truths(
-    lesions: Sequence[PlacedLesion], body: Body, labels: npt.NDArray[np.uint16], grid: Grid, suv: Field
+    lesions: Sequence[PlacedLesion], body: Place, labels: npt.NDArray[np.uint16], grid: Grid, suv: Field
 ) -> tuple[Truth, ...]:
     """What became of each lesion in the images; suv: final PET image on the labels' grid."""
     out = []
     boxes = ndimage.find_objects(labels.astype(np.int32), max_label=len(lesions))
     for n, (lesion, box) in enumerate(zip(lesions, boxes, strict=True), start=1):
-        points, volume = fine_mask(lesion, body)
+        points, volume = fine_mask(lesion)
         centre = body.world(points.mean(axis=0) if len(points) else lesion.centre)
         peak = 0.0
         if box is not None:

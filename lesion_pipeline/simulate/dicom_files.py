@@ -142,7 +142,9 @@ def _pixels(ds: Dataset, plane: npt.NDArray[np.uint16] | npt.NDArray[np.int16], 
     ds.PixelData = np.ascontiguousarray(plane.T).astype(plane.dtype.newbyteorder("<")).tobytes()
 
 
-def ct_series(head: SeriesHead, values: npt.NDArray[np.float32], grid: Grid, kernel: str = "B31s") -> list[File]:
+def ct_series(
+    head: SeriesHead, values: npt.NDArray[np.float32], grid: Grid, kernel: str = "B31s", *, contrast: bool = False
+) -> list[File]:
     """CT slices, 12 bits stored, intercept -1024. Instance numbers run from head to feet, as tables move."""
     out, count = [], grid.shape[2]
     for k in range(count):
@@ -151,6 +153,8 @@ def ct_series(head: SeriesHead, values: npt.NDArray[np.float32], grid: Grid, ker
         ds.KVP, ds.DataCollectionDiameter, ds.ReconstructionDiameter = "120", "500", _ds(grid.spacing_mm[0] * grid.shape[0])
         ds.GantryDetectorTilt, ds.RotationDirection, ds.ExposureTime, ds.XRayTubeCurrent = "0", "CW", "500", "60"
         ds.FilterType, ds.ConvolutionKernel = "FLAT", kernel
+        if contrast:
+            ds.ContrastBolusAgent, ds.ContrastBolusRoute, ds.ContrastBolusVolume = "Iohexol 300", "INTRAVENOUS", "100"
         _geometry(ds, grid, k, grid.spacing_mm[2])
         stored = np.clip(np.rint(values[:, :, k] + np.float32(1024)), 0, 4095).astype(np.uint16)
         _pixels(ds, stored, 12)

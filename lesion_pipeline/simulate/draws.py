@@ -10,6 +10,7 @@ import numpy as np
 from lesion_pipeline.domain.pet import Tracer
 from lesion_pipeline.simulate.anatomy.params import BodyParams, draw_params
 from lesion_pipeline.simulate.anatomy.spine import Spine, build_spine, level_names
+from lesion_pipeline.simulate.extras import with_extras
 from lesion_pipeline.simulate.lesions import CtChange, LesionPlan
 from lesion_pipeline.simulate.mimics import draw_mimics
 from lesion_pipeline.simulate.plan import StudyPlan
@@ -198,7 +199,7 @@ def draw_study(preset: Preset, name: str, seed: int, attempt: int = 0) -> StudyP
             "spleen": hot * 0.9,
         }
     fault = (str(rng.choice(preset.faults.kinds)),) if preset.faults.kinds and rng.random() < preset.faults.chance else ()
-    return StudyPlan(
+    plan = StudyPlan(
         name=name,
         seed=seed,
         body=replace(body, collapsed=mimics.collapsed),
@@ -212,3 +213,4 @@ def draw_study(preset: Preset, name: str, seed: int, attempt: int = 0) -> StudyP
         faults=fault,
         story=preset.description,
     )
+    return with_extras(preset, plan, spine, np.random.default_rng([seed, 300 + attempt]))

@@ -20,6 +20,7 @@ Kind = Literal[
     "metastasis",
     "degenerative",
     "fracture",
+    "rib_fracture",
     "ganglion",
     "unspecific_bone",
     "haemangioma",
@@ -33,6 +34,7 @@ CtChange = Literal["none", "lytic", "sclerotic", "mass", "fat", "spur"]
 #: Hounsfield units of a change on CT (sclerotic: mean of published osteoblastic metastases).
 CT_CHANGE = {"lytic": 42.0, "sclerotic": 640.0, "fat": -95.0, "spur": 420.0}
 #: HU of tumour in soft organs without contrast.
+CT_MASS_PORTAL = {Organ.LIVER: 66.0, Organ.LUNG: 74.0, Organ.LYMPH_NODE: 82.0, Organ.ADRENAL: 74.0}
 CT_MASS = {Organ.LIVER: 38.0, Organ.LUNG: 36.0, Organ.LYMPH_NODE: 42.0, Organ.ADRENAL: 32.0}
 #: (T1, STIR, T1 after contrast) on the scale of ``materials``: metastasis darker than marrow on T1 by 42 %, bright on STIR,
 #: enhancing by 70 %; haemangioma bright on T1; degenerative (oedematous end-plate) in between.
@@ -41,6 +43,7 @@ MR_CHANGE: dict[str, tuple[float, float, float]] = {
     "sclerotic": (160, 150, 230),
     "degenerative": (310, 210, 390),
     "fracture": (270, 300, 400),
+    "rib_fracture": (270, 300, 400),
     "haemangioma": (690, 190, 760),
     "treated": (170, 70, 185),
 }
@@ -54,6 +57,7 @@ class LesionPlan:
     ``lung_right@T5`` at the height of a vertebra), a node station (``node:mediastinal_right``), or ``point:x,y,z`` in body
     coordinates. suv: true uptake before any blur, 0 = not seen on PET. shift: body-frame mm added to the place. bridge_to: a
     second vertebra that the same tumour fills, confluent. beside: id of an earlier lesion that this one nearly touches.
+    near: a structure whose surface the place is as close to as the site allows. necrotic: a core without uptake.
     """
 
     id: str
@@ -67,6 +71,13 @@ class LesionPlan:
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
     bridge_to: str | None = None
     beside: str | None = None
+    near: str | None = None
+    necrotic: bool = False
+
+    @property
+    def core_suv(self) -> float:
+        """True uptake of a necrotic core: that of blood or less."""
+        return min(1.0, self.suv / 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +97,26 @@ class PlacedLesion:
         return f"lesion:{self.plan.id}"
 
     @property
+    def core(self) -> str:
+        """Material of a necrotic core; CT and MR see none of it."""
+        return f"core:{self.plan.id}"
+
+    @property
     def painted(self) -> Part:
-        return Part(self.solid, (Layer(self.material),))
+        core = (Layer(self.core, None, 0.22 * self.plan.diameter_mm),) if self.plan.necrotic else ()
+        return Part(self.solid, (Layer(self.material), *core))
 
     @property
     def hu(self) -> float | None:
-        """CT value, None where CT shows nothing."""
+        """CT value without contrast medium, None where CT shows nothing."""
+        return self.hu_in(contrast=False)
+
+    def hu_in(self, *, contrast: bool) -> float | None:
+        """CT value without contrast medium or in its portal venous phase, None where CT shows nothing."""
         if self.plan.ct in CT_CHANGE:
             return CT_CHANGE[self.plan.ct]
         if self.plan.ct == "mass":
-            return CT_MASS.get(self.organ, 40.0)
+            return CT_MASS_PORTAL.get(self.organ, 75.0) if contrast else CT_MASS.get(self.organ, 40.0)
         return None
 
     @property
@@ -205,7 +226,7 @@ def _in_structure(plan: LesionPlan, body: Body, rng: np.random.Generator, taken:
     key, _, near = plan.site.partition("@")
     height = body.frame.z(near) if near else None
     busy = [(t.centre, t.plan.diameter_mm) for t in taken]
-    centre, axis = place_in(body, key, plan.diameter_mm, rng, taken=busy, height=height)
+    centre, axis = place_in(body, key, plan.diameter_mm, rng, taken=busy, height=height, near=plan.near)
     centre = centre + np.array(plan.shift)
     structure = structure_of(key)
     solid = _blob(plan, centre, rng, axis)

@@ -30,7 +30,9 @@ class Lesions(_Table):
     """count: weight of 0, 1, 2, ... metastases. sites: weight of each kind of site. ct: weight of each change in bone.
 
     bridging, beside: chance that a vertebral lesion fills two vertebrae, that a lesion in an organ has a close neighbour.
-    mr_only, treated: chance of one more lesion in a vertebra that PET does not show. levels: weight of each spinal region.
+    near_physiologic: chance that a lesion beside an organ with uptake lies as close to it as it can. necrotic: that a large
+    tumour of a soft organ has a core without uptake. mr_only, treated: chance of one more lesion in a vertebra that PET does
+    not show. levels: weight of each spinal region.
     """
 
     count: tuple[float, ...]
@@ -43,10 +45,12 @@ class Lesions(_Table):
     beside: float = Field(ge=0, le=1)
     mr_only: float = Field(ge=0, le=1)
     treated: float = Field(ge=0, le=1)
+    near_physiologic: float = Field(ge=0, le=1)
+    necrotic: float = Field(ge=0, le=1)
 
 
 class Mimics(_Table):
-    """Expected number per study of each kind, or a chance for the last two."""
+    """Expected number per study of each kind, or a chance for reactive_node, brown_fat, marrow_activation, rib_fracture."""
 
     degenerative: float
     fracture: float
@@ -57,10 +61,23 @@ class Mimics(_Table):
     brown_fat: float
     ureter: float
     marrow_activation: float
+    rib_fracture: float = Field(ge=0, le=1)
+
+
+class Implants(_Table):
+    """Chance of a prosthesis of one hip, of screws in two lumbar vertebrae, of filled teeth."""
+
+    hip: float = Field(ge=0, le=1)
+    screws: float = Field(ge=0, le=1)
+    teeth: float = Field(ge=0, le=1)
 
 
 class Scanners(_Table):
-    """One of each list is drawn for a study; the lists of voxel, matrix and blur go together. The CT shows 500 mm."""
+    """One of each list is drawn for a study; the lists of voxel, matrix and blur go together. The CT shows 500 mm.
+
+    ct_contrast: chance of a portal venous CT. patient_shift_mm, breath_shift_mm: spread of the body's and of the diaphragm's
+    movement between CT and PET.
+    """
 
     pet_voxel_mm: tuple[tuple[float, float, float], ...]
     pet_matrix: tuple[int, ...]
@@ -72,6 +89,9 @@ class Scanners(_Table):
     ct_noise_hu: tuple[float, float]
     truncated_top: float = Field(ge=0, le=1)
     truncated_bottom: float = Field(ge=0, le=1)
+    ct_contrast: float = Field(ge=0, le=1)
+    patient_shift_mm: float = Field(ge=0)
+    breath_shift_mm: float = Field(ge=0)
 
     @model_validator(mode="after")
     def _same_lengths(self) -> Self:
@@ -105,15 +125,20 @@ class Faults(_Table):
 
 
 class Preset(_Table):
-    """A cohort. tracers: weight by name. variation: spread of physiologic uptake relative to the tables in ``tracer``."""
+    """A cohort. tracers: weight by name. variation: spread of physiologic uptake relative to the tables in ``tracer``.
+
+    texture: patches of uptake inside tissues, as in ``texture``.
+    """
 
     name: str
     description: str
     tracers: dict[Tracer, float]
     sexes: dict[str, float]
     variation: float = Field(ge=0)
+    texture: bool
     lesions: Lesions
     mimics: Mimics
+    implants: Implants
     scanners: Scanners
     mr: Mr
     faults: Faults

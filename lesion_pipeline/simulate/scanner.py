@@ -9,12 +9,15 @@ import numpy as np
 from scipy import ndimage
 
 from lesion_pipeline.domain.geometry import Grid, Matrix
-from lesion_pipeline.simulate.anatomy.body import Body
+from lesion_pipeline.simulate import implants, texture
+from lesion_pipeline.simulate.anatomy.body import Body, add_ct_noise
 from lesion_pipeline.simulate.anatomy.head import head_origin
 from lesion_pipeline.simulate.anatomy.parts import Part
 from lesion_pipeline.simulate.anatomy.solids import Field
+from lesion_pipeline.simulate.implants import Implant
 from lesion_pipeline.simulate.lesions import PlacedLesion
-from lesion_pipeline.simulate.materials import MR_OUTSIDE, MR_SIGNAL
+from lesion_pipeline.simulate.materials import CT_OUTSIDE, MR_OUTSIDE, MR_SIGNAL, ct_values
+from lesion_pipeline.simulate.motion import Pose, breathe_out
 
 SIGMA_PER_FWHM = 1 / 2.3548
 #: Linear attenuation of water at 511 keV (1/mm).
@@ -109,8 +112,30 @@ def _bed_noise(count: int, spacing: float, settings: ScannerSettings) -> Field:
     return np.asarray(np.sqrt(np.median(counts) / counts), dtype=np.float32)
 
 
-def acquire_pet(
+def acquire_ct(
     body: Body,
+    grid: Grid,
+    lesions: Sequence[PlacedLesion],
+    settings: ScannerSettings,
+    *,
+    rng: np.random.Generator,
+    contrast: bool = False,
+    metal: Sequence[Implant] = (),
+) -> Field:
+    """HU image (float32): painted tissue, streaks of metal, kernel, noise. contrast: medium in its portal venous phase."""
+    values = ct_values(body.params.age, contrast=contrast)
+    values.update({one.material: (hu,) for one in lesions if (hu := one.hu_in(contrast=contrast)) is not None})
+    values.update({name: (hu,) for name, hu in implants.ct_values(metal).items()})
+    painted = [*(one.painted for one in lesions), *implants.parts(metal, body)]
+    (image,) = body.fields(grid, values, (CT_OUTSIDE,), painted)
+    if metal:
+        implants.add_streaks(image, grid, metal, body, np.random.default_rng([len(metal), body.params.seed]))
+    add_ct_noise(image, grid, rng, settings.ct_noise)
+    return image
+
+
+def acquire_pet(
+    body: Body | Pose,
     grid: Grid,
     uptake: dict[str, float],
     lesions: Sequence[PlacedLesion],
@@ -118,11 +143,28 @@ def acquire_pet(
     *,
     rng: np.random.Generator,
     more: Sequence[Part] = (),
+    mottled: np.random.Generator | None = None,
+    metal: Sequence[Implant] = (),
 ) -> Field:
-    """SUV image (float32, non-negative): painted uptake, breathing, point spread, noise."""
-    values = {name: (suv,) for name, suv in uptake.items()}
-    values.update({one.material: (one.plan.suv,) for one in lesions if one.plan.suv > 0})
-    (image,) = body.fields(grid, values, (0.0,), [*more, *(one.painted for one in lesions)])
+    """SUV image (float32, non-negative): painted uptake, patches, metal, breathing, point spread, noise.
+
+    body: a pose carries what moved since the CT. mottled: draws the patches of uptake inside tissues, None = even tissues.
+    """
+    where = body if isinstance(body, Pose) else Pose(body)
+    body = where.body
+    suv = {**uptake, **implants.uptake(metal)}
+    suv.update({one.material: one.plan.suv for one in lesions if one.plan.suv > 0})
+    suv.update({one.core: one.plan.core_suv for one in lesions if one.plan.necrotic and one.plan.suv > 0})
+    painted = [*more, *(one.painted for one in lesions), *implants.parts(metal, body)]
+    if mottled is None:
+        (image,) = body.fields(grid, {name: (v,) for name, v in suv.items()}, (0.0,), painted)
+    else:
+        values = {name: (v, texture.spread_of(name)) for name, v in suv.items()}
+        image, spread = body.fields(grid, values, (0.0, 0.0), painted)
+        texture.mottle(image, spread, grid, mottled)
+    if metal:
+        implants.brighten(image, grid, metal, body)
+    breathe_out(image, where, grid)
     _breathe(image, body, grid, settings.breath_mm)
     spacing = grid.spacing_mm
     ndimage.gaussian_filter(image, [settings.pet_fwhm * SIGMA_PER_FWHM / s for s in spacing], output=image)
@@ -190,13 +232,20 @@ def mr_grid(body: Body, settings: MrSettings, frame: str) -> Grid:
 
 
 def acquire_mr(
-    body: Body, grid: Grid, lesions: Sequence[PlacedLesion], settings: MrSettings, rng: np.random.Generator
+    body: Body,
+    grid: Grid,
+    lesions: Sequence[PlacedLesion],
+    settings: MrSettings,
+    *,
+    rng: np.random.Generator,
+    metal: Sequence[Implant] = (),
 ) -> list[Field]:
     """T1, STIR, T1 after contrast (float32, about 0..1000): painted signal, blur, coil sensitivity, Rician noise."""
     there = replace(body, world_from_body=mr_transform(settings) @ body.world_from_body)
     values = dict(MR_SIGNAL)
     values.update({one.material: one.mr_signal for one in lesions if one.mr_signal is not None})
-    images = there.fields(grid, values, MR_OUTSIDE, [one.painted for one in lesions])
+    values["metal"] = implants.MR_VOID
+    images = there.fields(grid, values, MR_OUTSIDE, [*(one.painted for one in lesions), *implants.parts(metal, body, mr=True)])
     u, v, w = (
         np.linspace(-1, 1, n, dtype=np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
         for axis, n in enumerate(grid.shape)

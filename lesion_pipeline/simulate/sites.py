@@ -97,11 +97,12 @@ def place_in(
     *,
     taken: Sequence[tuple[Vector, float]],
     height: float | None = None,
+    near: str | None = None,
 ) -> tuple[Vector, Vector | None]:
     """A random point inside a structure with room for a ball, and the structure's direction there (tubes only).
 
-    height (body z): look only within 12 mm of it. In thin structures the deepest of many random points is taken. Raises
-    ValueError when all of it is taken.
+    height (body z): look only within 12 mm of it. near: of all places one of the dozen nearest to that structure. In thin
+    structures the deepest of many random points is taken. Raises ValueError when all of it is taken.
     """
     solids = [p.solid for p in body.parts if p.layers[0].key == key]
     if not solids:
@@ -109,6 +110,10 @@ def place_in(
     if len(solids) == 1 and isinstance(solids[0], Tube):
         points = solids[0].points
         n = int(rng.integers(int(len(points) * 0.25), int(len(points) * 0.85)))
+        if near is not None:
+            first = int(len(points) * 0.15)
+            allowed = points[first : int(len(points) * 0.85)]
+            n = first + int(np.argmin(host_distance(body, near)(points_at(allowed)).reshape(-1)))
         return points[n], points[min(n + 1, len(points) - 1)] - points[n - 1]
     low, high = np.min([s.low for s in solids], axis=0), np.max([s.high for s in solids], axis=0)
     points = rng.uniform(low, high, (4000, 3))
@@ -118,7 +123,11 @@ def place_in(
     roomy = depth > diameter / 2 + 3
     if roomy.sum() < 5:
         roomy = depth >= np.sort(depth)[-12]
-    for n in rng.permutation(np.flatnonzero(roomy)):
+    order = rng.permutation(np.flatnonzero(roomy))
+    if near is not None:
+        away = host_distance(body, near)(points_at(points[order])).reshape(-1)
+        order = np.concatenate([rng.permutation(order[np.argsort(away)[:12]]), order[np.argsort(away)[12:]]])
+    for n in order:
         if all(np.linalg.norm(points[n] - centre) > (diameter + other) / 2 + 14 for centre, other in taken):
             return points[n], None
     raise ValueError(f"no room for another lesion in {key}")

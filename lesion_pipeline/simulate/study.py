@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -13,12 +14,13 @@ from pydicom.uid import UID
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.volume import LabelMap
 from lesion_pipeline.io.nifti import write_label_map
-from lesion_pipeline.simulate import answer, dicom_files, faults, scanner, tracer
+from lesion_pipeline.simulate import answer, dicom_files, faults, implants, scanner, tracer
 from lesion_pipeline.simulate.anatomy import Body, build_body
 from lesion_pipeline.simulate.anatomy.abdomen import ureter_path
 from lesion_pipeline.simulate.anatomy.parts import Layer, Part
 from lesion_pipeline.simulate.anatomy.solids import Field, Tube
 from lesion_pipeline.simulate.lesions import PlacedLesion, place
+from lesion_pipeline.simulate.motion import Pose, pose
 from lesion_pipeline.simulate.plan import StudyPlan
 
 #: The day of every simulated study: fixed, so that the same plan gives the same bytes.
@@ -35,6 +37,11 @@ class Scene:
     lesions: tuple[PlacedLesion, ...]
     uptake: dict[str, float]
     urine: tuple[Part, ...]
+
+    @property
+    def in_pet(self) -> Pose:
+        """The body as PET sees it, moved since the CT."""
+        return pose(self.body, self.plan.motion)
 
 
 def stage_scene(plan: StudyPlan) -> Scene:
@@ -68,13 +75,18 @@ def _visits(plan: StudyPlan) -> tuple[dicom_files.Visit, dicom_files.Visit]:
     return pet_ct, mr
 
 
-def _pet_ct(scene: Scene, visit: dicom_files.Visit, frame: UID) -> tuple[list[dicom_files.File], Field, Grid]:
+def _ct(scene: Scene, visit: dicom_files.Visit, frame: UID) -> list[dicom_files.File]:
     plan, body, settings = scene.plan, scene.body, scene.plan.scanner
-    files: list[dicom_files.File] = []
     ct_grid = scanner.ct_grid(body, settings, "ct")
-    hu = {one.material: one.hu for one in scene.lesions if one.hu is not None}
-    painted = [one.painted for one in scene.lesions]
-    ct = body.sample_ct(ct_grid, np.random.default_rng([plan.seed, 3]), settings.ct_noise, painted, hu)
+    ct = scanner.acquire_ct(
+        body,
+        ct_grid,
+        scene.lesions,
+        settings,
+        rng=np.random.default_rng([plan.seed, 3]),
+        contrast=plan.ct_contrast,
+        metal=plan.implants,
+    )
     ct_head = dicom_files.SeriesHead(
         visit,
         2,
@@ -95,11 +107,24 @@ def _pet_ct(scene: Scene, visit: dicom_files.Visit, frame: UID) -> tuple[list[di
         frame,
         ("ORIGINAL", "PRIMARY", "LOCALIZER"),
     )
-    files += dicom_files.scout(scout_head, ct.values, ct_grid)
-    files += dicom_files.ct_series(ct_head, ct.values, ct_grid)
+    files = dicom_files.scout(scout_head, ct, ct_grid)
+    files += dicom_files.ct_series(ct_head, ct, ct_grid, contrast=plan.ct_contrast)
+    return files
+
+
+def _pet(scene: Scene, visit: dicom_files.Visit, frame: UID) -> tuple[list[dicom_files.File], Field, Grid]:
+    plan, body, settings = scene.plan, scene.body, scene.plan.scanner
     grid = scanner.pet_grid(body, settings, "ct")
     suv = scanner.acquire_pet(
-        body, grid, scene.uptake, scene.lesions, settings, rng=np.random.default_rng([plan.seed, 4]), more=scene.urine
+        scene.in_pet,
+        grid,
+        scene.uptake,
+        scene.lesions,
+        settings,
+        rng=np.random.default_rng([plan.seed, 4]),
+        more=scene.urine,
+        mottled=np.random.default_rng([plan.seed, 8]) if plan.texture else None,
+        metal=plan.implants,
     )
     facts = tracer.FACTS[plan.tracer]
     started = visit.started + timedelta(seconds=180)
@@ -116,7 +141,7 @@ def _pet_ct(scene: Scene, visit: dicom_files.Visit, frame: UID) -> tuple[list[di
     pt = dicom_files.SOP_CLASSES["PT"]
     ac = dicom_files.SeriesHead(visit, 3, "PT", pt, "PET WB AC", started, frame, kind)
     nac = dicom_files.SeriesHead(visit, 4, "PT", pt, "PET WB NAC", started, frame, kind)
-    files += dicom_files.pet_series(ac, suv * per_suv, grid, timing, FULL_CORRECTION)
+    files = dicom_files.pet_series(ac, suv * per_suv, grid, timing, FULL_CORRECTION)
     bare = scanner.without_attenuation_correction(suv, grid)
     files += dicom_files.pet_series(nac, bare * per_suv, grid, timing, ("NORM", "DTIM", "DECY", "RAN"))
     return files, suv, grid
@@ -128,7 +153,8 @@ def _mr(scene: Scene, visit: dicom_files.Visit, pet_frame: UID) -> tuple[list[di
         return [], []
     frame = pet_frame if settings.shared_frame else visit.uid("frame")
     grid = scanner.mr_grid(scene.body, settings, "mr")
-    images = scanner.acquire_mr(scene.body, grid, scene.lesions, settings, np.random.default_rng([plan.seed, 5]))
+    rng = np.random.default_rng([plan.seed, 5])
+    images = scanner.acquire_mr(scene.body, grid, scene.lesions, settings, rng=rng, metal=plan.implants)
     files: list[dicom_files.File] = []
     for n, image in enumerate(images if settings.contrast else images[:2]):
         head = dicom_files.SeriesHead(
@@ -161,14 +187,29 @@ def make_study(plan: StudyPlan, dicom_dir: Path, truth_dir: Path, *, labels: boo
     scene = stage_scene(plan)
     visit, mr_visit = _visits(plan)
     frame = visit.uid("frame")
-    files, suv, grid = _pet_ct(scene, visit, frame)
+    ct_files = _ct(scene, visit, frame)
+    pet_files, suv, grid = _pet(scene, visit, frame)
     mr_files, mr_levels = _mr(scene, mr_visit, frame)
-    files, planted = faults.plant([*files, *mr_files], plan.faults, np.random.default_rng([plan.seed, 6]))
+    files, planted = faults.plant([*ct_files, *pet_files, *mr_files], plan.faults, np.random.default_rng([plan.seed, 6]))
     dicom_files.write(files, dicom_dir)
-    label_map = answer.lesion_labels(scene.lesions, scene.body, grid)
-    truth = answer.truths(scene.lesions, scene.body, label_map, grid, suv)
+    label_map = answer.lesion_labels(scene.lesions, scene.in_pet, grid)
+    truth = answer.truths(scene.lesions, scene.in_pet, label_map, grid, suv)
+    key = _key(scene, truth, mr_levels, planted)
+    truth_dir.mkdir(parents=True, exist_ok=True)
+    names = {n: answer.structure(one) for n, one in enumerate(scene.lesions, start=1)}
+    write_label_map(LabelMap(label_map, grid, names), truth_dir / "lesions.nii.gz")
+    if labels:
+        anatomy = scene.body.labels(scanner.ct_grid(scene.body, plan.scanner, "ct"))
+        write_label_map(anatomy, truth_dir / "anatomy.nii.gz")
+    (truth_dir / "answer.json").write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
+    return key
+
+
+def _key(scene: Scene, truth: Sequence[answer.Truth], mr_levels: Sequence[str], planted: object) -> dict[str, object]:
+    """The answer key. mr_levels: vertebrae that the MR shows; planted: what ``faults.plant`` says."""
+    plan = scene.plan
     enhanced = plan.mr is not None and plan.mr.contrast
-    key: dict[str, object] = {
+    return {
         "schema": answer.SCHEMA,
         "name": plan.name,
         "seed": plan.seed,
@@ -187,6 +228,16 @@ def make_study(plan: StudyPlan, dicom_dir: Path, truth_dir: Path, *, labels: boo
             {"kind": "ureter", "side": "left" if s > 0 else "right", "centroid_lps_mm": _middle(scene, n)}
             for n, (s, _) in enumerate(plan.hot_ureter)
         ],
+        "ct_contrast": plan.ct_contrast,
+        "pet_from_ct": asdict(plan.motion),
+        "implants": [
+            {
+                "kind": one.kind,
+                "site": one.site,
+                "centroid_lps_mm": np.round(scene.body.world(implants.centroid(one, scene.body)), 2).tolist(),
+            }
+            for one in plan.implants
+        ],
         "counts": answer.counts(truth),
         "criteria": answer.criteria(truth, plan.body.age, mr_levels if enhanced else None),
         "lesions": [t.as_json() for t in truth],
@@ -204,14 +255,6 @@ def make_study(plan: StudyPlan, dicom_dir: Path, truth_dir: Path, *, labels: boo
         },
         "planted_faults": planted,
     }
-    truth_dir.mkdir(parents=True, exist_ok=True)
-    names = {n: answer.structure(one) for n, one in enumerate(scene.lesions, start=1)}
-    write_label_map(LabelMap(label_map, grid, names), truth_dir / "lesions.nii.gz")
-    if labels:
-        anatomy = scene.body.labels(scanner.ct_grid(scene.body, plan.scanner, "ct"))
-        write_label_map(anatomy, truth_dir / "anatomy.nii.gz")
-    (truth_dir / "answer.json").write_text(json.dumps(key, indent=1) + "\n", encoding="utf-8")
-    return key
 
 
 def _bq_per_suv(plan: StudyPlan) -> float:
@@ -222,5 +265,5 @@ def _bq_per_suv(plan: StudyPlan) -> float:
 
 def _middle(scene: Scene, n: int) -> list[float]:
     tube = scene.urine[n].solid
-    middle = scene.body.world((tube.low + tube.high) / 2)
+    middle = scene.in_pet.world((tube.low + tube.high) / 2)
     return [round(float(v), 2) for v in middle]
