@@ -31,6 +31,51 @@ _UNIT_CODES = {"Bq/ml": "BQML", "bq/ml": "BQML", "g/ml": "GML", "g/ml{SUVbw}": "
 _PLAIN_UNITS = frozenset({"BQML", "GML", "CM2ML", "CNTS", "CPS", "PROPCNTS", "PROPCPS", "1CM", "NONE"})
 
 
+_ONE_PER_SERIES = (
+    "PatientWeight",
+    "PatientSize",
+    "PatientSex",
+    "DecayCorrection",
+    "SUVType",
+    "SeriesDate",
+    "SeriesTime",
+    "Units",
+    "CorrectedImage",
+)
+_ONE_PER_INJECTION = (
+    "RadionuclideTotalDose",
+    "RadionuclideHalfLife",
+    "RadiopharmaceuticalStartTime",
+    "RadiopharmaceuticalStartDateTime",
+)
+_PER_FRAME = (
+    "AcquisitionDateTime",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "StudyDate",
+    "FrameReferenceTime",
+    "ActualFrameDuration",
+    "DecayFactor",
+    "Manufacturer",
+    "SpecificCharacterSet",
+    "RadiopharmaceuticalInformationSequence",
+)
+_DECIDING = frozenset(int(Tag(keyword)) for keyword in (*_ONE_PER_SERIES, *_PER_FRAME))
+#: group of a private block -> last two digits of its elements that are read
+_PRIVATE_DECIDING = {0x7053: (0x00, 0x09), 0x0009: (0x0D,), 0x0071: (0x22,)}
+
+
+def decides_facts(tag: int) -> bool:
+    """Is anything that differs between the slices of a series read from this element? The rest is read from the first slice.
+
+    Slices that are the same in all such elements have the same FrameFacts and never contradict each other.
+    """
+    if tag in _DECIDING:
+        return True
+    group, number = tag >> 16, tag & 0xFFFF
+    return group in _PRIVATE_DECIDING and (0x10 <= number <= 0xFF or number & 0xFF in _PRIVATE_DECIDING[group])
+
+
 def read_pet_facts(datasets: Sequence[Dataset], order: Sequence[int] | None = None) -> PetFacts:
     """Facts of one PET series.
 
@@ -204,25 +249,6 @@ def _corrections(head: Dataset) -> tuple[str, ...]:
     words = tuple(w.upper() for w in dv.texts(head, "CorrectedImage"))
     flags = (("AttenuationCorrected", "ATTN"), ("DecayCorrected", "DECY"), ("ScatterCorrected", "SCAT"))
     return words or tuple(word for keyword, word in flags if dv.text(head, keyword).upper() == "YES")
-
-
-_ONE_PER_SERIES = (
-    "PatientWeight",
-    "PatientSize",
-    "PatientSex",
-    "DecayCorrection",
-    "SUVType",
-    "SeriesDate",
-    "SeriesTime",
-    "Units",
-    "CorrectedImage",
-)
-_ONE_PER_INJECTION = (
-    "RadionuclideTotalDose",
-    "RadionuclideHalfLife",
-    "RadiopharmaceuticalStartTime",
-    "RadiopharmaceuticalStartDateTime",
-)
 
 
 def _conflicting(datasets: Sequence[Dataset]) -> tuple[str, ...]:

@@ -92,16 +92,16 @@ def test_compressed_and_native_have_one_hash(phantom: ModuleType, tmp_path: Path
     assert len(set(hashes[0])) > 1
 
 
-def _die(_: str) -> worker.Message:
+def _die(*_: object) -> worker.Message:
     os._exit(9)
 
 
-def _hang(_: str) -> worker.Message:
+def _hang(*_: object) -> worker.Message:
     time.sleep(60)
     return {}
 
 
-def _grab(_: str) -> worker.Message:
+def _grab(*_: object) -> worker.Message:
     return {"kind": str(len(bytearray(4 << 30)))}
 
 
@@ -117,7 +117,7 @@ def test_one_evil_file_does_not_stop_the_others(
     (tmp_path / "a_evil").write_bytes(b"\0" * 200)
     (tmp_path / "z_evil").write_bytes(b"\0" * 200)
     calm = worker._scan_one
-    monkeypatch.setattr(worker, "_scan_one", lambda path: harm(path) if path.endswith("_evil") else calm(path))
+    monkeypatch.setattr(worker, "_scan_one", lambda path, *a: harm(path) if path.endswith("_evil") else calm(path, *a))
     with DicomReader(files(tmp_path), seconds=1.0) as reader:
         scan = reader.scan()
     assert [r.fault for r in scan.records].count("PARSE_ERROR") == 2
@@ -173,7 +173,7 @@ def test_child_may_write_no_file_and_goes_with_its_reader(
     target = tmp_path / "out" / "written"
     target.parent.mkdir()
 
-    def write(_: str) -> worker.Message:
+    def write(*_: object) -> worker.Message:
         target.write_bytes(b"x" * 10_000)
         return {}
 

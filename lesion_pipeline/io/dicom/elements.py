@@ -34,9 +34,9 @@ DEFLATED = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BE = "1.2.840.10008.1.2.2"
 NATIVE = frozenset({IMPLICIT_LE, EXPLICIT_LE, DEFLATED, EXPLICIT_BE})
 
-_LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
-_VRS = _LONG_VRS | _SHORT_VRS
+_VRS = LONG_VRS | _SHORT_VRS
 _GROUP_OF_PIXELS = 0x7FE00000
 
 
@@ -117,7 +117,7 @@ class Walker:
         tag = group << 16 | number
         if group == 0xFFFE:
             return tag, b"", pos + 8, self.encoding.long.unpack_from(self.data, pos + 4)[0]
-        if vr in _LONG_VRS:
+        if vr in LONG_VRS:
             if pos + 12 > end:
                 raise DicomFaultError("TRUNCATED", "the file ends inside an element header")
             return tag, vr, pos + 12, self.encoding.long.unpack_from(self.data, pos + 8)[0]
@@ -273,7 +273,7 @@ def _plain_run(header: RawHeader, pos: int, end: int, wanted: frozenset[int] | N
             group, number, vr, length = unpack(data, pos)
             start = pos + 8
             if vr not in _SHORT_VRS:
-                if vr not in _LONG_VRS:
+                if vr not in LONG_VRS:
                     break
                 length = long_length(data, start)[0]
                 start += 4

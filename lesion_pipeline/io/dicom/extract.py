@@ -191,6 +191,20 @@ _TABLES = (_TEXT, _TEXTS, _NUMBERS, _NUMBER_LISTS, _WHOLE, _US)
 #: Every top-level element that a record is made of.
 SCANNED = frozenset().union(_PATIENT, _DESCRIPTIONS, _DIFFUSION, _SEQUENCES, *(table.values() for table in _TABLES))
 
+#: What differs from slice to slice and stands for itself: field of the record -> (tag, how it is read, value when absent).
+PER_SLICE: dict[str, tuple[int, Callable[[bytes | None], Any], Any]] = {
+    "sop_uid": (0x00080018, text, ""),
+    "acquisition_time": (0x00080032, text, ""),
+    "position": (0x00200032, numbers, None),
+    "slope": (0x00281053, number, None),
+    "intercept": (0x00281052, number, None),
+    "acquisition_number": (0x00200012, whole, None),
+    "instance_number": (0x00200013, whole, None),
+    "temporal": (0x00200100, whole, None),
+    "frame_reference_ms": (0x00541300, number, None),
+    "trigger_time": (0x00181060, number, None),
+}
+
 
 def _table(out: dict[str, Any], table: Mapping[str, int], read: Callable[[bytes | None], Any], reader: Reader) -> None:
     for name, tag in table.items():
@@ -224,8 +238,12 @@ def _unsafe(reader: Reader) -> bool:
     """Is there a text that must never reach a path, a terminal or a page as it stands?"""
     if any(_unsafe_text(reader.raw(tag)) for tag in (0x00100010, 0x00100020, 0x0008103E, 0x00081030)):
         return True
-    uids = (text(reader.raw(tag)) for tag in (0x00080018, 0x0020000D, 0x0020000E, 0x00200052))
-    return any(uid and not _UID.match(uid) for uid in uids)
+    return not all(is_uid(text(reader.raw(tag))) for tag in (0x00080018, 0x0020000D, 0x0020000E, 0x00200052))
+
+
+def is_uid(value: str) -> bool:
+    """Nothing, or what a UID may be made of."""
+    return not value or _UID.match(value) is not None
 
 
 @lru_cache(maxsize=1024)
@@ -352,13 +370,16 @@ def _check_pixels(out: dict[str, Any], header: RawHeader) -> None:
     if header.pixels is None:
         out["fault"], out["fault_text"] = "NO_PIXELS", "there is no pixel data"
         return
-    frames = max(1, out.get("frames", 1))
-    samples = out.get("samples", 1) or 1
-    have = header.pixels[1] - header.pixels[0]
-    if header.syntax not in NATIVE:
-        if frames > have // 8:
-            out["fault"], out["fault_text"] = "TRUNCATED", f"{frames} frames are declared in {have} bytes of pixel data"
-        return
-    need = out.get("rows", 0) * out.get("columns", 0) * frames * samples * out.get("bits_allocated", 0) // 8
+    have, need = header.pixels[1] - header.pixels[0], fewest_pixel_bytes(out)
     if need > have:
-        out["fault"], out["fault_text"] = "TRUNCATED", f"{need} bytes of pixel data are declared, {have} are there"
+        declared = f"{need} bytes" if header.syntax in NATIVE else f"{need // 8} frames"
+        out["fault"], out["fault_text"] = "TRUNCATED", f"{declared} of pixel data are declared, {have} bytes are there"
+
+
+def fewest_pixel_bytes(record: Mapping[str, Any]) -> int:
+    """Bytes that the pixel data of a record must have at least: all of them when native, 8 a frame when compressed."""
+    frames, samples = max(1, int(record.get("frames", 1))), int(record.get("samples", 1)) or 1
+    if record["syntax"] not in NATIVE:
+        return 8 * frames
+    rows, columns, bits = (int(record.get(name, 0)) for name in ("rows", "columns", "bits_allocated"))
+    return rows * columns * frames * samples * bits // 8

@@ -144,17 +144,32 @@ def masked(values: Stored, stored_bits: int, *, keep_clip: bool) -> tuple[Stored
         if keep_clip and top == 1 << stored_bits:
             return values, int(above.sum())
         return values & values.dtype.type((1 << stored_bits) - 1), int(above.sum())
+    if -(1 << stored_bits - 1) <= int(values.min()) and int(values.max()) < 1 << stored_bits - 1:
+        return values, 0
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
     cut = (native << spare) >> spare
     wrong = int((cut != native).sum())
     return (cut, wrong) if wrong else (values, 0)
 
 
-def modality_values(values: Stored, slope: float, intercept: float, out: npt.NDArray[np.float32]) -> None:
-    """slope * stored + intercept into ``out`` (rows, columns), rounded once.
+def modality_values(
+    values: Stored, slope: float, intercept: float, out: npt.NDArray[np.float32], floor: float | None = None
+) -> int:
+    """slope * stored + intercept into ``out`` (rows, columns), rounded once; how many were below ``floor`` and set to it.
 
     The slope is taken in single precision, as dcm2niix takes it (6e-8 of the value), so that both give the same voxels.
     """
+    _rescale(values, slope, intercept, out)
+    # rounding keeps the order, so with the smallest stored value at the floor or above there is nothing to look for
+    if floor is None or (slope > 0 and int(values.min()) * float(np.float32(slope)) + intercept >= floor):
+        return 0
+    low = int(np.count_nonzero(out < np.float32(floor)))
+    if low:
+        np.clip(out, np.float32(floor), np.float32(np.inf), out=out)  # twice as fast as maximum
+    return low
+
+
+def _rescale(values: Stored, slope: float, intercept: float, out: npt.NDArray[np.float32]) -> None:
     single = np.float32(slope)
     small = values.dtype.itemsize <= 2  # whole numbers below 2**24: exact in single precision
     if small and single == 1.0 and float(intercept).is_integer() and abs(intercept) < 1 << 20:

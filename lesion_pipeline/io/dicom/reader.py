@@ -16,7 +16,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,7 +36,7 @@ SECONDS = 20.0
 MEMORY_BYTES = 1536 << 20
 #: Children that may die in one study before the study is refused.
 MAX_DEATHS = 8
-#: Headers that come in one answer, until a child dies: then one by one, so that the right file is blamed.
+#: Answers that come together. Headers come one by one once a child has died, so that the right file is blamed.
 BATCH = 32
 #: Children that share work, and how much each must have at least: files to scan, voxels to decode.
 MAX_WORKERS = 2
@@ -116,11 +116,15 @@ class _Child:
         ours.settimeout(seconds)
         self.pid, self._channel = pid, ours
 
-    def close(self) -> None:
-        """End the child, whatever it is doing."""
-        if self.pid:
-            self._channel.close()
+    def kill(self) -> None:
+        """End the child, whatever it is doing; ``close`` waits for it."""
+        if self.pid:  # 0 would be our own process group
             os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        if self.pid:
+            self.kill()
+            self._channel.close()
             os.waitpid(self.pid, 0)
             self.pid = 0
 
@@ -132,13 +136,14 @@ class _Child:
         except OSError as error:
             raise ChildLostError from error
 
-    def receive(self) -> dict[str, Any]:
+    def receive(self) -> list[dict[str, Any]]:
+        """The next answers, at least one."""
         try:
             size = int.from_bytes(worker.receive_exactly(self._channel, 4), "big")
-            answer: dict[str, Any] = json.loads(worker.receive_exactly(self._channel, size))
-        except (OSError, EOFError, ValueError) as error:
+            answers: list[dict[str, Any]] = json.loads(worker.receive_exactly(self._channel, size))["answers"]
+        except (OSError, EOFError, ValueError, KeyError) as error:
             raise ChildLostError from error
-        return answer
+        return answers
 
 
 class DicomReader:
@@ -168,6 +173,9 @@ class DicomReader:
 
     def close(self) -> None:
         """End the children, whatever they are doing."""
+        for child in self._children:
+            if child is not None:
+                child.kill()  # all of them before the first is waited for: they go at the same time
         for child in self._children:
             if child is not None:
                 child.close()
@@ -216,9 +224,9 @@ class DicomReader:
             while done < stop:
                 try:
                     child = self._child(number)
-                    child.send({"op": "scan", "paths": self.paths[done:stop], "batch": batch})
+                    child.send({"op": "scan", "first": done, "paths": self.paths[done:stop], "batch": batch})
                     while done < stop:
-                        for answer in child.receive()["files"]:
+                        for answer in child.receive():
                             answers[done] = answer
                             done += 1
                 except ChildLostError as error:
@@ -230,21 +238,20 @@ class DicomReader:
 
         self._shared(share, len(self.paths), FILES_EACH)
         found = Scan()
+        by_index: dict[int, FileRecord] = {}
         for index, answer in enumerate(answers):
-            self._take(found, index, answer)
+            kind = answer.pop("kind", "dicom")
+            if "error" in answer:
+                found.records.append(FileRecord(index=index, fault=answer["error"], fault_text=answer["text"]))
+            elif kind == "dicom":
+                like = by_index.get(answer.pop("like", -1))
+                by_index[index] = from_plain(answer | {"index": index}, like)
+                found.records.append(by_index[index])
+            elif kind == "unreadable":
+                found.unreadable.append(index)
+            else:
+                found.skipped["empty file" if kind == "empty" else "not DICOM"] += 1
         return found
-
-    @staticmethod
-    def _take(found: Scan, index: int, answer: dict[str, Any]) -> None:
-        kind = answer.pop("kind", "dicom")
-        if "error" in answer:
-            found.records.append(FileRecord(index=index, fault=answer["error"], fault_text=answer["text"]))
-        elif kind == "dicom":
-            found.records.append(from_plain(answer | {"index": index}))
-        elif kind == "unreadable":
-            found.unreadable.append(index)
-        else:
-            found.skipped["empty file" if kind == "empty" else "not DICOM"] += 1
 
     def _file(self, record: FileRecord) -> list[Any]:
         return [self.paths[record.index], record.size, record.mtime_ns]
@@ -276,7 +283,7 @@ class DicomReader:
         try:
             child = self._child()
             child.send(request)
-            answer = child.receive()
+            (answer,) = child.receive()
         except ChildLostError as error:
             self._lost(0, error)
             raise InputError("PARSE_ERROR", "reading a header took too long or killed the reader") from error
@@ -298,9 +305,12 @@ class DicomReader:
         def share(number: int, first: int, stop: int) -> None:
             try:
                 child = self._child(number)
-                child.send({"op": "hash", "items": items[first:stop], "forms": forms})
-                for done in range(first, stop):
-                    answers[done] = child.receive()
+                child.send({"op": "hash", "items": items[first:stop], "forms": forms, "batch": BATCH})
+                done = first
+                while done < stop:
+                    for answer in child.receive():
+                        answers[done] = answer
+                        done += 1
             except ChildLostError as error:
                 self._lost(number, error)
                 raise InputError("PARSE_ERROR", "decoding took too long or killed the reader") from error
@@ -334,6 +344,7 @@ class DicomReader:
         rows, columns = slices[0].file.rows, slices[0].file.columns
         request = {
             "op": "decode",
+            "batch": BATCH,
             "forms": forms,
             "rows": rows,
             "columns": columns,
@@ -347,10 +358,12 @@ class DicomReader:
             try:
                 child = self._child(number)
                 child.send(request | {"first": first, "items": items[first:stop]}, memory)
-                for _ in range(first, stop):
-                    answer = child.receive()
-                    self._raise(answer, series)
-                    mended.append((answer["high_bits"], answer["below_floor"]))
+                done = first
+                while done < stop:
+                    for answer in child.receive():
+                        self._raise(answer, series)
+                        mended.append((answer["high_bits"], answer["below_floor"]))
+                        done += 1
             except ChildLostError as error:
                 self._lost(number, error)
                 text = "decoding the pixels took too long or killed the decoder"
@@ -361,11 +374,14 @@ class DicomReader:
 
     def pet_facts(self, files: Sequence[FileRecord], order: Sequence[int] | None = None) -> PetFacts:
         """PET header facts; files in slice order, or one multi-frame object with its frames' order. Raises InputError."""
+        first: dict[str, int] = {}  # slices with the same bytes in what facts are read from are read once
+        alike = [first.setdefault(f.facts or str(n), len(first)) for n, f in enumerate(files)]
+        told = [files[alike.index(number)] for number in range(len(first))]
         answer = self._one(
-            {"op": "pet", "files": [self._file(f) for f in files], "order": None if order is None else list(order)}
+            {"op": "pet", "files": [self._file(f) for f in told], "order": None if order is None else list(order)}
         )
         facts: PetFacts = value_from_plain(PetFacts, answer["facts"])
-        return facts
+        return facts if files[0].multi_frame else replace(facts, frames=tuple(facts.frames[number] for number in alike))
 
     def patient_facts(self, file: FileRecord) -> PatientFacts:
         """Weight, size, sex and age from one header. Raises InputError."""

@@ -5,7 +5,7 @@ Nothing here identifies the patient: patient module values are hashes, made in t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 #: SOP classes of images we can place in space, and the modality they are.
@@ -120,6 +120,7 @@ class FileRecord:
     time_slices: int | None = None
     frame_reference_ms: float | None = None
     gates: int | None = None
+    facts: str = ""  # names the bytes that PET facts are read from: files with one name have one set of facts
     # CT
     kernel: str = ""
     kvp: float | None = None
@@ -167,8 +168,8 @@ def _frame(values: dict[str, Any]) -> FrameRecord:
     return FrameRecord(**values)
 
 
-def from_plain(values: dict[str, Any]) -> FileRecord:
-    """A record from the JSON object that the child sent."""
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON lists as the tuples that a record holds."""
     for name in _TUPLES & values.keys():
         if name == "frame_records":
             values[name] = tuple(_frame(frame) for frame in values[name])
@@ -176,4 +177,10 @@ def from_plain(values: dict[str, Any]) -> FileRecord:
             values[name] = tuple((str(u), float(s), float(i)) for u, s, i in values[name])
         elif values[name] is not None:
             values[name] = tuple(values[name])
-    return FileRecord(**values)
+    return values
+
+
+def from_plain(values: dict[str, Any], like: FileRecord | None = None) -> FileRecord:
+    """A record from the JSON object that the child sent: all of it, or what differs from the record of another file."""
+    values = _tuples(values)
+    return FileRecord(**values) if like is None else replace(like, **values)

@@ -18,6 +18,7 @@ import signal
 import socket
 import stat
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -36,8 +37,8 @@ from lesion_pipeline.io.dicom.elements import (
     RawHeader,
     read_header,
 )
-from lesion_pipeline.io.dicom.extract import SCANNED, record_of
 from lesion_pipeline.io.dicom.pixels import PixelFormat, Stored, masked, modality_values, stored_frame
+from lesion_pipeline.io.dicom.siblings import Siblings
 from lesion_pipeline.io.pet_facts import read_patient_facts, read_pet_facts
 from lesion_pipeline.io.plain import to_plain
 
@@ -81,41 +82,41 @@ def receive_exactly(channel: socket.socket, count: int) -> bytes:
     return b"".join(parts)
 
 
-def open_regular(path: str) -> int:
+def open_regular(path: str) -> tuple[int, os.stat_result]:
     """A descriptor of a regular file, links not followed, never blocking. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode):
         os.close(descriptor)
         raise OSError("not a regular file")
-    return descriptor
+    return descriptor, info
 
 
 @contextlib.contextmanager
 def _content(path: str) -> Iterator[tuple[Buffer, os.stat_result]]:
-    descriptor = open_regular(path)
+    descriptor, info = open_regular(path)
     try:
-        info = os.fstat(descriptor)
         if info.st_size <= MAPPED_BYTES:
-            parts = []
-            while part := os.read(descriptor, MAPPED_BYTES + 1):
-                parts.append(part)
-            yield b"".join(parts), info
+            data = os.read(descriptor, info.st_size)
+            while len(data) < info.st_size and (more := os.read(descriptor, info.st_size - len(data))):
+                data += more
+            yield data, info
         else:
             yield mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ), info  # closed by its last user
     finally:
         os.close(descriptor)
 
 
-def _scan_one(path: str) -> Message:
+def _scan_one(path: str, index: int, siblings: Siblings) -> Message:
     try:
         with _content(path) as (data, info):
             out: Message = {"size": info.st_size, "mtime_ns": info.st_mtime_ns}
             try:
-                header = read_header(data, SCANNED)
+                record = siblings.record(data, index)
             except NotDicomError:
                 return out | {"kind": "empty" if not info.st_size else "other"}
             out["sha256"] = hashlib.sha256(data).hexdigest()
-            return out | record_of(header) | {"kind": "dicom"}
+            return out | record
     except OSError as error:
         return {"kind": "unreadable", "errno": error.errno or 0}
 
@@ -151,9 +152,8 @@ class _Frames:
         if form.syntax == DEFLATED:
             header = _checked_header(path, size, mtime_ns)
             return stored_frame(bytes(header.data[start:end]), form, frame), form
-        descriptor = open_regular(path)
+        descriptor, info = open_regular(path)
         try:
-            info = os.fstat(descriptor)
             if (info.st_size, info.st_mtime_ns) != (size, mtime_ns):
                 raise DicomFaultError("INPUT_CHANGED", "a file changed while it was read")
             data = os.pread(descriptor, max(0, end - start), start)
@@ -162,7 +162,28 @@ class _Frames:
         return stored_frame(data, form, frame), form
 
 
-def _decode(channel: socket.socket, request: Message, memory: int) -> Message:
+class _Batch:
+    """Answers that go out together, but never later than a second after the first of them."""
+
+    def __init__(self, channel: socket.socket, size: int) -> None:
+        self._channel, self._size = channel, size
+        self._answers: list[Message] = []
+        self._since = 0.0
+
+    def add(self, answer: Message) -> None:
+        if not self._answers:
+            self._since = time.monotonic()
+        self._answers.append(answer)
+        if len(self._answers) >= self._size or time.monotonic() - self._since > 1.0:
+            self.send()
+
+    def send(self) -> None:
+        if self._answers:
+            send(self._channel, {"answers": self._answers})
+            self._answers = []
+
+
+def _decode(request: Message, memory: int, told: _Batch) -> Message:
     """Frames into shared memory as float32 (slices, rows, columns) from slice ``first`` on; one answer a slice."""
     rows, columns, items = request["rows"], request["columns"], request["items"]
     frames = _Frames(request["forms"])
@@ -175,13 +196,8 @@ def _decode(channel: socket.socket, request: Message, memory: int) -> Message:
         if (form.rows, form.columns) != (rows, columns):
             raise DicomFaultError("PARSE_ERROR", "a slice has another size than its header said")
         values, high = masked(values, form.stored, keep_clip=bool(request["ct"]))
-        modality_values(values, item[7], item[8], out[number])
-        low = 0
-        if floor is not None:
-            low = int(np.count_nonzero(out[number] < floor))
-            if low:
-                np.maximum(out[number], np.float32(floor), out=out[number])
-        send(channel, {"high_bits": high, "below_floor": low})
+        low = modality_values(values, item[7], item[8], out[number], floor)
+        told.add({"high_bits": high, "below_floor": low})
     return {}
 
 
@@ -233,28 +249,25 @@ def _pet_facts(request: Message) -> Message:
 
 def _answer(channel: socket.socket, request: Message, memory: int) -> None:
     operation = request["op"]
+    told = _Batch(channel, request.get("batch", 1))
     if operation == "scan":
-        batch: list[Message] = []
-        for path in request["paths"]:
-            batch.append(_guarded(lambda path=path: _scan_one(path)))
-            if len(batch) >= request["batch"]:
-                send(channel, {"files": batch})
-                batch = []
-        if batch:
-            send(channel, {"files": batch})
+        siblings = Siblings()
+        for index, path in enumerate(request["paths"], start=request["first"]):
+            told.add(_guarded(lambda path=path, index=index: _scan_one(path, index, siblings)))
     elif operation == "decode":
-        fault = _guarded(lambda: _decode(channel, request, memory))
+        fault = _guarded(lambda: _decode(request, memory, told))
         if fault:
-            send(channel, fault)
+            told.add(fault)
     elif operation == "hash":
         frames = _Frames(request["forms"])
         for item in request["items"]:
-            send(channel, _guarded(lambda item=item: {"hash": _stored_hash(frames, item)}))
+            told.add(_guarded(lambda item=item: {"hash": _stored_hash(frames, item)}))
     elif operation == "pet":
-        send(channel, _guarded(lambda: _pet_facts(request)))
+        told.add(_guarded(lambda: _pet_facts(request)))
     elif operation == "patient":
         facts = lambda: {"facts": to_plain(read_patient_facts(dataset_of(_checked_header(*request["file"]))))}  # noqa: E731
-        send(channel, _guarded(facts))
+        told.add(_guarded(facts))
+    told.send()
 
 
 def _guarded(work: Any) -> Message:

@@ -59,6 +59,21 @@ def _level(here: Image, below: Image, above: Image, least: float) -> float:
     return up if up > 1 else min(down, 1.0)
 
 
+def _is_calm(here: Image, darker: Image, brighter: Image, bright: float) -> bool:
+    """True when ``_is_damaged`` and ``_level`` can say nothing of a slice: most slices, told by counts instead of medians.
+
+    A median ratio exceeds a limit when half of the ratios do; half less one, so that rounding can never hide a slice.
+    """
+    both = darker > HOLE_SHARE * bright
+    half = np.count_nonzero(both) // 2 - 1
+    spikes = here > np.maximum(SPIKE_RATIO * brighter, BRIGHT_SHARE * bright)
+    if spikes.any() or (both & (here == 0)).any():
+        return False
+    up = np.count_nonzero(both & (here >= np.float32(LEVEL_TOLD) * brighter))
+    down = np.count_nonzero(both & (here * np.float32(LEVEL_TOLD) <= darker))
+    return bool(max(up, down) < half or 2 * half + 3 < LEVEL_VOXELS)
+
+
 def _is_damaged(here: Image, below: Image, above: Image, bright: float) -> tuple[str, int]:
     """(what is wrong with a slice or "", number of single odd voxels)."""
     darker, brighter = np.minimum(below, above), np.maximum(below, above)
@@ -84,6 +99,8 @@ def check_pet(values: npt.NDArray[np.float32], series: str, stage: str) -> list[
     for k in range(count):
         here, below, above = (values[:, :, n] for n in (k, k - 1 if k else 1, k + 1 if k + 1 < count else count - 2))
         at_end = k in {0, count - 1}
+        if not at_end and _is_calm(here, np.minimum(below, above), np.maximum(below, above), bright):
+            continue
         wrong, single = ("", 0) if at_end else _is_damaged(here, below, above, bright)
         level = _level(here, below, above, HOLE_SHARE * bright)
         limit = LEVEL_LIMIT_AT_ENDS if at_end else LEVEL_LIMIT

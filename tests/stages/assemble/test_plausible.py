@@ -8,6 +8,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from lesion_pipeline.domain.errors import InputError
+from lesion_pipeline.stages.assemble import plausible
 from lesion_pipeline.stages.assemble.plausible import check_pet
 
 
@@ -54,3 +55,29 @@ def test_a_slice_with_another_slope(k: int, factor: float, refused: bool) -> Non
             check_pet(values, "PT-x", "assemble")
     else:
         assert [c.code for c in check_pet(values, "PT-x", "assemble")] == ["SLICE_JUMP"]
+
+
+@pytest.mark.parametrize("size", [1.0, 0.02])
+def test_slices_passed_over_are_those_with_nothing_to_tell(size: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Near every limit, with and without the short cut: the same answer."""
+
+    def answer(values: npt.NDArray[np.float32]) -> list[str]:
+        try:
+            return [f"{c.code} {c.message}" for c in check_pet(values, "PT-x", "assemble")]
+        except InputError as error:
+            return [f"{error.code} {error.message}"]
+
+    cases = []
+    for k in (5, 12, 19):
+        for factor in (0.3, 0.66, 0.67, 0.85, 0.87, 0.88, 1.0, 1.13, 1.15, 1.17, 1.3, 1.49, 1.51, 2.0):
+            values = body()[:, :, 3:27] * np.float32(size)
+            values[:, :, k] *= factor
+            cases.append(values)
+    for value in (0.0, 15.0, 30.0, 5000.0):
+        values = body()[:, :, 3:27] * np.float32(size)
+        values[10, 12, 9] = values[14:16, 14, 9] = value * size
+        cases.append(values)
+    short = [answer(values) for values in cases]
+    monkeypatch.setattr(plausible, "_is_calm", lambda *_: False)
+    assert short == [answer(values) for values in cases]
+    assert {a[0].split()[0] if a else "" for a in short} == {"", "SLICE_JUMP", "PIXEL_OUTLIERS", "CORRUPT_PIXELS"}
