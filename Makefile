@@ -4,6 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 JOBS ?= 2
+# nnU-Net's own predictor, for the test of the plug-in only: in an environment of its own, made by plain pip, because its torch
+# is large and, from some indexes, a CUDA build. TORCH_ARGS takes what pip needs for the CPU build (docs/detectors.md).
+NNUNET := .venv-nnunet
+TORCH ?= torch==2.13.0
+TORCH_ARGS ?=
 
 .PHONY: demo test check clean
 
@@ -16,7 +21,14 @@ $(STAMP): pyproject.toml
 demo: $(STAMP)
 	$(BIN)/python scripts/demo.py
 
-test: check
+$(NNUNET)/.ready: Makefile
+	$(PYTHON) -m venv $(NNUNET)
+	$(NNUNET)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile $(TORCH_ARGS) $(TORCH)
+	echo "$(TORCH)" > $(NNUNET)/constraints.txt
+	$(NNUNET)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c $(NNUNET)/constraints.txt nnunetv2==2.8.1
+	touch $@
+
+test: check $(NNUNET)/.ready
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 check: $(STAMP)
@@ -26,4 +38,4 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) demo_out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(NNUNET) demo_out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,12 @@ class Plugins:
     detectors: tuple[LesionDetector, ...]
     registrars: tuple[Registrar, ...]
     names: tuple[tuple[str, str, str], ...]  # (group, name, version)
+
+    @property
+    def facts(self) -> Mapping[str, Mapping[str, object]]:
+        """What plug-ins with a ``facts`` attribute say of the model they run."""
+        guests: tuple[Any, ...] = (*self.segmenters, *self.detectors, *self.registrars)
+        return {guest.name: guest.facts for guest in guests if hasattr(guest, "facts")}
 
 
 def load_plugins(config: Config) -> Plugins:
@@ -79,6 +85,7 @@ def run(source: Path, config: Config, plugins: Plugins, recorder: Recorder, clin
         config_sha256=config.sha256,
         plugins=plugins.names,
         caveats=caveats,
+        plugin_facts=plugins.facts,
     )
 
 

@@ -40,7 +40,9 @@ class Candidate:
     probability: the detector's own probability that this is tumour, None if it has none.
     split_probability: probability that what is one candidate here is really two lesions (saddle between the merge and the split
     limit), 0 when there is no doubt. own_probability: probability that it is a lesion of its own and not a piece of the
-    neighbour it was cut from. parent: id shared by candidates cut from one connected uptake, None if alone.
+    neighbour it was cut from. parent: id shared by candidates cut from one connected uptake, None if alone. seen_by, missed_by:
+    names of the readers of the same image, where there were several; ceiling: most that their disagreement leaves of the
+    probability.
     """
 
     id: str
@@ -53,6 +55,9 @@ class Candidate:
     split_probability: float = 0.0
     parent: str | None = None
     own_probability: float = 1.0
+    seen_by: tuple[str, ...] = ()
+    missed_by: tuple[str, ...] = ()
+    ceiling: float = 1.0
 
     def __post_init__(self) -> None:
         voxels = np.ascontiguousarray(self.voxels, dtype=np.int32)

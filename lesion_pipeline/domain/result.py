@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lesion_pipeline.domain.anatomy import Anatomy
 from lesion_pipeline.domain.caveat import Caveat
@@ -23,7 +23,10 @@ class StageRun:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """One study's answer. settings: every setting that was used, as plain JSON values, by stage."""
+    """One study's answer. settings: every setting that was used, as plain JSON values, by stage.
+
+    plugin_facts: what a plug-in says of the model it ran (hash, licence, versions), by the plug-in's name.
+    """
 
     study: Study
     anatomy: Anatomy
@@ -35,3 +38,4 @@ class Result:
     config_sha256: str
     plugins: tuple[tuple[str, str, str], ...]  # (group, name, version)
     caveats: tuple[Caveat, ...]
+    plugin_facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)

@@ -49,6 +49,7 @@ def provenance(result: Result, runs: Sequence[StageRun]) -> dict[str, object]:
         "config_sha256": result.config_sha256,
         "settings": result.settings,
         "plugins": [{"group": g, "name": n, "version": v} for g, n, v in result.plugins],
+        "models": {name: dict(facts) for name, facts in result.plugin_facts.items()},
         "inputs": [
             {"series": s.key, "kind": s.kind, "chosen": s.chosen, "instances": s.instances, "sha256": s.input_sha256}
             for s in result.study.series

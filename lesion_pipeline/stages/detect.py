@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +19,7 @@ from lesion_pipeline.domain.pet import Tracer
 from lesion_pipeline.domain.protocols import LesionDetector
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import Modality
+from lesion_pipeline.imaging.readers import Mode, combine
 
 STAGE = "detect"
 
@@ -27,18 +27,21 @@ STAGE = "detect"
 class Options(BaseModel):
     """[detect]
 
-    tracers: what the preset's thresholds were made for. combine: ``union`` keeps what any detector saw; ``intersection`` what
-    at least two saw; ``second_reader`` keeps the first detector's candidates and adds those of the others, both marked where
-    only one reader saw them. Two candidates are one when at least ``same_overlap`` of the smaller one's voxels are shared.
-    single_reader_probability: P(tumour) ceiling of what only some of several detectors saw.
+    tracers: what the preset's thresholds were made for. combine: of detectors that read the same image, ``union`` keeps what
+    any of them saw, with a doubt where one missed it; ``intersection`` excludes what one missed; in ``second_reader`` what the
+    first reader saw stands on its own and what the others add is in doubt. Two candidates are one when at least
+    ``same_overlap`` of the smaller one's voxels are shared. single_reader_probability: ceiling of the probability of what some
+    of the readers did not see.
+    disagreed_split: probability of two lesions where one reader draws one and another draws several.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tracers: tuple[Tracer, ...] = Field(min_length=1)
-    combine: Literal["union", "intersection", "second_reader"]
+    combine: Mode
     same_overlap: float = Field(gt=0, le=1)
     single_reader_probability: float = Field(gt=0, le=1)
+    disagreed_split: float = Field(ge=0, le=1)
 
 
 def run(study: Study, anatomy: Anatomy, detectors: Sequence[LesionDetector], options: Options) -> tuple[Candidate, ...]:
@@ -46,9 +49,18 @@ def run(study: Study, anatomy: Anatomy, detectors: Sequence[LesionDetector], opt
 
     Raises PluginContractError (BAD_CANDIDATES) for an answer that breaks the protocol, PluginFailedError (PLUGIN_FAILED) for
     any untyped exception, and lets a detector's own typed errors pass. A detector whose modality the study lacks finds nothing.
+    Detectors that read different images (PET, or CT alone) do not contradict each other: matching brings them together.
     """
-    answers = [_ask(study, anatomy, detector) for detector in detectors if detector.needs <= _modalities(study)]
-    combined = _combine(answers, options) if len(answers) > 1 else [c for answer in answers for c in answer]
+    combined: list[Candidate] = []
+    for readers in _by_image(study, detectors).values():
+        answers = [(detector.name, _ask(study, anatomy, detector)) for detector in readers]
+        combined += combine(
+            answers,
+            options.combine,
+            same_overlap=options.same_overlap,
+            single_reader_probability=options.single_reader_probability,
+            disagreed_split=options.disagreed_split,
+        )
     combined.sort(key=lambda c: (-(c.measures.suv_max or 0.0), c.centroid_lps_mm))
     return tuple(replace(c, id=f"C{rank:03d}") for rank, c in enumerate(combined, start=1))
 
@@ -76,6 +88,16 @@ def caveats(study: Study, detectors: Sequence[LesionDetector], options: Options)
 def _modalities(study: Study) -> frozenset[Modality]:
     held = {Modality.PT: study.pet is not None, Modality.CT: study.ct is not None, Modality.MR: bool(study.mr)}
     return frozenset(modality for modality, present in held.items() if present)
+
+
+def _by_image(study: Study, detectors: Sequence[LesionDetector]) -> dict[Modality, list[LesionDetector]]:
+    """The detectors that can be asked, by the image they find lesions on: the PET unless they need another one only."""
+    out: dict[Modality, list[LesionDetector]] = {}
+    for detector in detectors:
+        if detector.needs <= _modalities(study):
+            alone = next(iter(detector.needs)) if len(detector.needs) == 1 else Modality.PT
+            out.setdefault(alone, []).append(detector)
+    return out
 
 
 def _ask(study: Study, anatomy: Anatomy, detector: LesionDetector) -> tuple[Candidate, ...]:
@@ -114,44 +136,3 @@ def _check(answer: object, name: str, study: Study) -> None:
 
 def _broken(name: str, what: str) -> PluginContractError:
     return PluginContractError("BAD_CANDIDATES", f"the detector {name} {what}", advice="Report it to its authors.")
-
-
-def _combine(answers: Sequence[tuple[Candidate, ...]], options: Options) -> list[Candidate]:
-    """One list from several readers; the first reader that saw a lesion draws it."""
-    kept: list[Candidate] = []
-    readers: list[set[int]] = []
-    for reader, answer in enumerate(answers):
-        fresh = []
-        for candidate in answer:
-            twins = [n for n, other in enumerate(kept) if _overlap(candidate, other) >= options.same_overlap]
-            for n in twins:
-                readers[n].add(reader)
-            if not twins:
-                fresh.append(candidate)
-        kept.extend(fresh)
-        readers.extend({reader} for _ in fresh)
-    if options.combine == "intersection":
-        return [c for c, seen in zip(kept, readers, strict=True) if len(seen) > 1]
-    if options.combine == "union":
-        return kept
-    ceiling = options.single_reader_probability
-    return [
-        c if len(seen) > 1 else replace(c, probability=min(ceiling, c.probability if c.probability is not None else ceiling))
-        for c, seen in zip(kept, readers, strict=True)
-    ]
-
-
-def _overlap(one: Candidate, two: Candidate) -> float:
-    """Share of the smaller candidate's voxels that the other holds too; 0 on different grids that do not meet."""
-    small, large = (one, two) if len(one.voxels) <= len(two.voxels) else (two, one)
-    if small.grid.frame != large.grid.frame:
-        return 0.0
-    at = small.voxels if small.grid.same_as(large.grid) else np.rint(large.grid.index(small.points_lps_mm)).astype(np.int64)
-    low, high = large.voxels.min(axis=0), large.voxels.max(axis=0)
-    at = at[np.all((at >= low) & (at <= high), axis=1)]
-    if not len(at):
-        return 0.0
-    size = high - low + 1
-    flat_large = np.ravel_multi_index(tuple((large.voxels - low).T), tuple(size))
-    flat_small = np.ravel_multi_index(tuple((at - low).T), tuple(size))
-    return float(np.isin(flat_small, flat_large).sum() / len(small.voxels))

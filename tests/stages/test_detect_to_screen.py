@@ -237,7 +237,8 @@ def test_a_tracer_is_never_assumed(tracer: Tracer, code: str | None) -> None:
 class _Other:
     """A detector that answers what it is told to."""
 
-    name, version, needs = "other", "0", frozenset({Modality.PT})
+    name, version = "other", "0"
+    needs: frozenset[Modality] = frozenset({Modality.PT})
 
     def __init__(self, answer: object) -> None:
         self.answer = answer
@@ -262,16 +263,70 @@ def test_a_detector_that_breaks_its_contract_is_blamed_by_name() -> None:
         detect.run(_study(_pet([])), Anatomy(), [_Other(ZeroDivisionError())], detect.Options(**PRESET["detect"]))
 
 
-@pytest.mark.parametrize(("combine", "expected"), [("union", 3), ("intersection", 1), ("second_reader", 3)])
-def test_two_readers_are_combined_as_the_preset_says(combine: str, expected: int) -> None:
+@pytest.mark.parametrize(
+    ("combine", "first_alone", "second_alone"),
+    [("union", 0.45, 0.45), ("intersection", 0.0, 0.0), ("second_reader", 1.0, 0.45)],
+)
+def test_two_readers_are_combined_as_the_preset_says(combine: str, first_alone: float, second_alone: float) -> None:
     one = _Other((_candidate("A", 10, 14), _candidate("B", 30, 34)))
-    two = _Other((_candidate("A", 11, 14), _candidate("B", 45, 48)))
+    two = _Other((replace(_candidate("A", 11, 14), probability=0.8), _candidate("B", 45, 48)))
+    two.name = "second"
     options = detect.Options(**{**PRESET["detect"], "combine": combine})
     found = detect.run(_study(_pet([])), Anatomy(), [one, two], options)
-    assert len(found) == expected
-    assert [c.id for c in found] == [f"C{n:03d}" for n in range(1, expected + 1)]
-    if combine == "second_reader":
-        assert sorted(c.probability or -1.0 for c in found) == [-1.0, 0.5, 0.5]
+    assert [c.id for c in found] == ["C001", "C002", "C003"]
+    both, first, second = sorted(found, key=lambda c: c.centroid_lps_mm[0])
+    assert (both.seen_by, both.missed_by, both.ceiling, both.probability) == (("other", "second"), (), 1.0, 0.8)
+    assert len(both.voxels) == 36  # as the first reader drew it
+    assert (first.seen_by, first.missed_by, first.ceiling) == (("other",), ("second",), first_alone)
+    assert (second.seen_by, second.missed_by, second.ceiling) == (("second",), ("other",), second_alone)
+
+
+@pytest.mark.parametrize("finer", ["first", "second"])
+def test_readers_that_disagree_on_the_number_leave_the_number_open(finer: str) -> None:
+    whole = _Other((_candidate("A", 10, 20),))
+    parts = _Other((_candidate("A", 10, 16), _candidate("B", 17, 20)))
+    order = [parts, whole] if finer == "first" else [whole, parts]
+    doubt = PRESET["detect"]["disagreed_split"]
+    found = detect.run(_study(_pet([])), Anatomy(), order, detect.Options(**PRESET["detect"]))
+    assert all(not c.missed_by for c in found)
+    if finer == "first":
+        large, small = sorted(found, key=lambda c: -len(c.voxels))
+        assert large.own_probability == 1.0
+        assert small.own_probability == pytest.approx(1 - doubt)
+    else:
+        (one,) = found
+        assert one.split_probability == doubt
+
+
+@pytest.mark.parametrize(
+    ("combine", "decision"),
+    [("union", Decision.UNCERTAIN), ("intersection", Decision.EXCLUDED), ("second_reader", Decision.COUNTED)],
+)
+def test_what_one_of_two_readers_missed_is_less_certain_and_says_so(combine: str, decision: Decision) -> None:
+    study, anatomy = _study(_pet([(L3, 10, 8.0), (L4, 10, 8.0)])), _anatomy()
+    first = factory(PRESET["plugins"]["tracer_threshold"])
+    seen = next(c for c in first.detect(study, anatomy) if np.linalg.norm(np.subtract(c.centroid_lps_mm, L3)) < 8)
+    options = detect.Options(**{**PRESET["detect"], "combine": combine})
+    candidates = detect.run(study, anatomy, [first, _Other((seen,))], options)
+    located = localize.run(candidates, study, anatomy, localize.Options(**PRESET["localize"]))
+    findings = match.run(located, study, anatomy, match.Options(**PRESET["match"]))
+    found = screen.run(findings, study, anatomy, screen.Options(**PRESET["screen"]))
+    assert _at(found, L3).decision is Decision.COUNTED
+    assert "READERS_DISAGREE" not in _codes(_at(found, L3))
+    missed = _at(found, L4)
+    assert missed.decision is decision
+    (reason,) = (r for r in missed.reasons if r.code == "READERS_DISAGREE")
+    assert reason.text == "seen by tracer-threshold, not by other"
+
+
+def test_detectors_of_different_images_do_not_contradict_each_other() -> None:
+    on_ct = _Other(())
+    on_ct.needs = frozenset({Modality.CT})
+    ct = Volume(np.zeros(SHAPE, dtype=np.float32), _grid(), Unit.HU, Modality.CT, "CT-1")
+    study = replace(_study(_pet([])), ct=ct)
+    options = detect.Options(**{**PRESET["detect"], "combine": "intersection"})
+    (only,) = detect.run(study, Anatomy(), [_Other((_candidate("A", 10, 14),)), on_ct], options)
+    assert (only.missed_by, only.ceiling) == ((), 1.0)
 
 
 def test_the_detector_keeps_to_the_protocol() -> None:

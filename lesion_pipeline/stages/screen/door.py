@@ -14,6 +14,7 @@ from lesion_pipeline.stages.screen.combine import base_log_odds, probability
 from lesion_pipeline.stages.screen.corroboration import corroborate
 from lesion_pipeline.stages.screen.options import Options, RuleName
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
+from lesion_pipeline.stages.screen.second_reading import disagreement
 
 STAGE = "screen"
 
@@ -61,6 +62,7 @@ def run(findings: Sequence[Finding], study: Study, anatomy: Anatomy, options: Op
 def _decide(case: Case, options: Options) -> Screened:
     fired, unasked = ask(case, options)
     fired.extend(corroborate(case, options.corroboration))
+    fired.extend(disagreement(case))
     base = base_log_odds(case, options.logistic)
     p = probability(base, fired, options.logistic)
     reasons = [_measured(case, base), *(Reason(f.code, f.text, log(f.odds) if f.odds != 1.0 else None) for f in fired)]
