@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lesion_pipeline.imaging.bone_ct import BoneRules
 
-class CtRules(BaseModel):
-    """5.1. smoothing_mm: sigma of the Gaussian against low-dose noise. depth_mm: trabecular bone begins this deep in a bone.
 
-    lytic_sd, lytic_below_hu, fat_hu: lytic is below the reference by that many SD, below that HU and above fat.
-    sclerotic_sd, sclerotic_above_hu: likewise. band_mm: a thinner sclerotic band along an endplate is degenerative.
-    mixed_share: both classes from this share on. metal_hu within metal_mm: nothing can be said.
+class CtRules(BoneRules):
+    """margin_mm: bone this far round a lesion is asked too. mixed_share: both classes from this share on.
+
+    min_bone_probability: of the place, below which the CT is not asked. absorb_mm, absorb_share: a focus of the CT is the PET's
+    lesion when at least this share of it lies within this distance of the lesion's voxels.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    smoothing_mm: float = Field(gt=0)
     margin_mm: float = Field(ge=0)
-    depth_mm: float = Field(ge=0)
-    min_ml: float = Field(gt=0)
-    lytic_sd: float
-    lytic_below_hu: float
-    fat_hu: float
-    sclerotic_sd: float
-    sclerotic_above_hu: float
-    band_mm: float
     mixed_share: float
-    metal_hu: float
-    metal_mm: float
     min_bone_probability: float
+    absorb_mm: float = Field(ge=0)
+    absorb_share: float = Field(gt=0, le=1)
 
 
 class MrRules(BaseModel):

@@ -8,7 +8,7 @@ from math import log
 from lesion_pipeline.domain.anatomy import Anatomy
 from lesion_pipeline.domain.lesion import Decision, Finding, LesionClass, Reason, Screened
 from lesion_pipeline.domain.study import Study
-from lesion_pipeline.stages.screen import artefact, bone, limits, organs, pattern, soft, spine, urinary
+from lesion_pipeline.stages.screen import artefact, bone, ct_alone, limits, organs, pattern, soft, spine, urinary
 from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.combine import base_log_odds, probability
 from lesion_pipeline.stages.screen.corroboration import corroborate
@@ -53,10 +53,11 @@ RULES: Mapping[RuleName, Rule] = {
 def run(findings: Sequence[Finding], study: Study, anatomy: Anatomy, options: Options) -> tuple[Screened, ...]:
     """Decide over every finding, in the given order. Excluded ones are kept with their reasons."""
     scene = Scene(study, anatomy, options)
-    cases = [Case(finding, scene) for finding in findings]
+    cases = [Case(finding, scene) for finding in findings if not ct_alone.is_on_ct_alone(finding)]
     for case in cases:
         case.siblings = cases
-    return tuple(_decide(case, options) for case in cases)
+    decided = {case.finding.id: _decide(case, options) for case in cases}
+    return tuple(decided.get(f.id) or ct_alone.screened(f, options.ct_alone) for f in findings)
 
 
 def _decide(case: Case, options: Options) -> Screened:

@@ -57,6 +57,15 @@ class Corroboration(Table):
     discordant_ceiling: float = Field(gt=0, lt=1)
 
 
+class CtAlone(Table):
+    """A focus seen on CT where the PET shows nothing. decision: ``uncertain`` lists it as an additional lesion, which counts
+    only under a reading of the counting rules that says so; ``excluded`` keeps it with its reason. probability: that it is one.
+    """
+
+    decision: Literal["uncertain", "excluded"]
+    probability: float = Field(ge=0, lt=1)
+
+
 class OrganMask(Table):
     """One organ's ordinary uptake. keys: of its structures, each standing for all that go on from it with an underscore.
 
@@ -98,6 +107,7 @@ class Options(Table):
     logistic: Logistic
     decide: Decide
     corroboration: Corroboration
+    ct_alone: CtAlone
     masks: Masks
     brown_fat: rules_of.BrownFat
     muscle: rules_of.Muscle
