@@ -33,7 +33,8 @@ def read_answer(path: Path) -> Read:
     document = _load(path)
     try:
         rows = document["lesions"]
-        lesions = tuple(_lesion(row, str(document["tracer"])) for row in rows)
+        shared = (("tracer", str(document["tracer"])), *_conditions(document))
+        lesions = tuple(_lesion(row, shared) for row in rows)
         names = {int(row["label"]): Structure(str(row["id"]), StructureKind.REGION) for row in rows}
         counts = {name: ReadCount.exactly(int(document["counts"][name])) for name in COUNT_NAMES}
         criteria = {str(key): _answer(row) for key, row in document["criteria"].items()}
@@ -60,7 +61,14 @@ def _answer(row: Mapping[str, Any]) -> ReadAnswer:
     return ReadAnswer(str(row.get("over_readings", default)), sure)
 
 
-def _lesion(row: Mapping[str, Any], tracer: str) -> ReadLesion:
+def _conditions(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What the key says of the images, as strata; keys of older cohorts say nothing."""
+    if "ct_contrast" not in document:
+        return ()
+    return (("ct_contrast", "portal venous" if document["ct_contrast"] else "none"),)
+
+
+def _lesion(row: Mapping[str, Any], shared: tuple[tuple[str, str], ...]) -> ReadLesion:
     x, y, z = (float(v) for v in row["centroid_lps_mm"])
     kind = str(row["kind"])
     levels = tuple(str(level) for level in row["levels"])
@@ -74,8 +82,13 @@ def _lesion(row: Mapping[str, Any], tracer: str) -> ReadLesion:
         volume_ml=float(row["volume_ml"]),
         suv_max=float(row["suv_max_image"]),
         kind=kind if kind != METASTASIS or row["counts"] else "additional",
-        traits=(("tracer", tracer), ("site", _site(row)), ("ct_change", str(row["ct"]))),
+        traits=(*shared, ("site", _site(row)), ("ct_change", str(row["ct"])), *_hard(row)),
     )
+
+
+def _hard(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Was the lesion put beside an organ with uptake?"""
+    return (("near_uptake", str(row["near"]).split("_")[0] if row["near"] else "no"),) if "near" in row else ()
 
 
 def _site(row: Mapping[str, Any]) -> str:

@@ -17,6 +17,10 @@ OUTCOMES = ("counted", "uncertain", "excluded", "not_detected")
 VOLUME_EDGES_ML = (0.0, 0.5, 1.0, 3.0, 10.0)
 UPTAKE_EDGES_SUV = (0.0, 4.0, 8.0, 15.0)
 
+#: A lesion is clear above this volume (ml) and at or above one of these SUVmax: twice the lower and the upper end of the
+#: thresholds in use (2.5 and 4.0).
+CLEAR_ML, CLEAR_SUV = 1.0, (5.0, 8.0)
+
 _SACRUM = {VertebralLevel[f"S{n}"]: VertebralLevel.S for n in range(1, 6)}
 _PLAIN = tuple(
     level for level in VertebralLevel if level not in _SACRUM and level not in (VertebralLevel.T13, VertebralLevel.L6)
@@ -39,6 +43,11 @@ class LesionOutcome:
     dice: float | None = None
     distance_mm: float | None = None
     split: bool = False
+
+    def clear(self, suv: float) -> bool:
+        """Larger than CLEAR_ML and at least this bright, by the reference."""
+        volume, uptake = self.reference.volume_ml, self.reference.suv_max
+        return volume is not None and uptake is not None and volume > CLEAR_ML and uptake >= suv
 
     def strata(self) -> tuple[tuple[str, str], ...]:
         """(dimension, stratum) pairs this lesion belongs to."""

@@ -11,8 +11,9 @@ from typing import TypeVar
 import numpy as np
 
 from lesion_pipeline.domain.lesion import Decision
-from lesion_pipeline.evaluate import statistics
-from lesion_pipeline.evaluate.comparison import OUTCOMES, Comparison, LesionOutcome, RunLesion
+from lesion_pipeline.evaluate import picks, statistics
+from lesion_pipeline.evaluate.comparison import CLEAR_SUV, OUTCOMES, Comparison
+from lesion_pipeline.evaluate.picks import NO_RESULT
 from lesion_pipeline.evaluate.reads import COUNT_NAMES
 from lesion_pipeline.evaluate.statistics import Bootstrap, Estimate, Floats
 
@@ -20,8 +21,9 @@ Json = dict[str, object]
 T = TypeVar("T")
 
 STATUSES = ("meets", "does_not_meet", "indeterminate", "not_assessable")
-NO_RESULT = "no_result"
 #: Counts above this are one category of the weighted kappa.
+#: The patients that an oligometastatic protocol is about: at most this many lesions by the reference.
+FEW_LESIONS = 8
 CAPS = {"lesions": 5, "organs": 3, "spinal_lesions": 5, "involved_vertebrae": 5}
 
 
@@ -55,13 +57,15 @@ class Summary:
             "delineation": self.delineation(),
             "counts": {name: self.counts(name) for name in COUNT_NAMES},
             "key_patients": self.key_patients(),
+            "few_lesions": self.few_lesions(),
+            "physiologic_only": self.physiologic_only(),
             "criteria": {key: self.criterion(key) for key in self.criterion_ids()},
             "calibration": self.calibration(),
         }
 
     def detection(self) -> Json:
         """Sensitivity at each operating point and by stratum, false positives, splits and merges, FROC."""
-        strata = sorted({s for c in self.all for o in c.outcomes for s in o.strata()}, key=_stratum_order)
+        strata = sorted({s for c in self.all for o in c.outcomes for s in o.strata()}, key=picks.stratum_order)
         by: dict[str, Json] = {}
         for dimension, stratum in strata:
             by.setdefault(dimension, {})[stratum] = self._sensitivity(dimension, stratum)
@@ -70,41 +74,55 @@ class Summary:
             "reference_lesions": sum(len(c.outcomes) for c in self.all),
             "outcomes": outcomes,
             "sensitivity": {
-                "counted": self.rate(lambda c: _found(c, ("counted",))),
-                "reported": self.rate(lambda c: _found(c, ("counted", "uncertain"))),
-                "candidate": self.rate(lambda c: _found(c, ("counted", "uncertain", "excluded"))),
+                "counted": self.rate(lambda c: picks.found(c, ("counted",))),
+                "reported": self.rate(lambda c: picks.found(c, ("counted", "uncertain"))),
+                "candidate": self.rate(lambda c: picks.found(c, ("counted", "uncertain", "excluded"))),
             },
+            "sensitivity_clear": {f"suv_{suv:g}": self._clear(suv) for suv in CLEAR_SUV},
             "sensitivity_by": by,
-            "precision_reported": self.rate(lambda c: [r.true for r in _reported(c)]),
+            "precision_reported": self.rate(lambda c: [r.true for r in picks.reported(c)]),
             "false_positives_per_patient": {
-                "counted": self.rate(lambda c: [sum(r.false_positive for r in _reported(c, Decision.COUNTED))]),
-                "reported": self.rate(lambda c: [sum(r.false_positive for r in _reported(c))]),
+                "counted": self.rate(lambda c: [sum(r.false_positive for r in picks.reported(c, Decision.COUNTED))]),
+                "uncertain": self.rate(lambda c: [sum(r.false_positive for r in picks.reported(c, Decision.UNCERTAIN))]),
+                "reported": self.rate(lambda c: [sum(r.false_positive for r in picks.reported(c))]),
             },
-            "false_positives_on": _tally(
+            "uncertain_per_patient": self.rate(lambda c: [len(picks.reported(c, Decision.UNCERTAIN))] if c.run else []),
+            "false_positives_on": picks.tally(
                 r.mimic or "nothing in the reference" for c in self.all for r in c.run_lesions if r.false_positive
             ),
             "f1_reported": self._f1(),
             "splits": self.rate(lambda c: [o.split for o in c.outcomes]),
-            "merges": self.rate(lambda c: [r.merged for r in _reported(c)]),
+            "merges": self.rate(lambda c: [r.merged for r in picks.reported(c)]),
             "froc": self._froc(),
+        }
+
+    def _clear(self, suv: float) -> Json:
+        """Lesions above 1 ml that are at least this bright: what nobody may miss."""
+
+        def found(c: Comparison, outcomes: Sequence[str]) -> list[bool]:
+            return [o.outcome in outcomes for o in c.outcomes if o.clear(suv)]
+
+        return {
+            "reported": self.rate(lambda c: found(c, ("counted", "uncertain"))),
+            "counted": self.rate(lambda c: found(c, ("counted",))),
         }
 
     def _sensitivity(self, dimension: str, stratum: str) -> Json:
         here = (dimension, stratum)
         return {
-            "reported": self.rate(lambda c: _found(c, ("counted", "uncertain"), here)),
-            "counted": self.rate(lambda c: _found(c, ("counted",), here)),
+            "reported": self.rate(lambda c: picks.found(c, ("counted", "uncertain"), here)),
+            "counted": self.rate(lambda c: picks.found(c, ("counted",), here)),
         }
 
     def location(self) -> Json:
         """Organ and level of the lesions that were found (counted, uncertain or excluded)."""
         found = [o for c in self.all for o in c.outcomes if o.run is not None]
-        confusion = _tally(f"{o.reference.organ} -> {o.run.organ}" for o in found if o.run and o.organ_right is not None)
+        confusion = picks.tally(f"{o.reference.organ} -> {o.run.organ}" for o in found if o.run and o.organ_right is not None)
         return {
-            "organ_right": self.rate(lambda c: _given(o.organ_right for o in c.outcomes)),
-            "level_exact": self.rate(lambda c: _given(o.level_right for o in c.outcomes)),
-            "level_within_one": self.rate(lambda c: _given(o.level_near for o in c.outcomes)),
-            "level_named": self.rate(lambda c: [_named(o) for o in c.outcomes if o.level_right is not None]),
+            "organ_right": self.rate(lambda c: picks.given(o.organ_right for o in c.outcomes)),
+            "level_exact": self.rate(lambda c: picks.given(o.level_right for o in c.outcomes)),
+            "level_within_one": self.rate(lambda c: picks.given(o.level_near for o in c.outcomes)),
+            "level_named": self.rate(lambda c: [picks.named(o) for o in c.outcomes if o.level_right is not None]),
             "organ_confusion": confusion,
         }
 
@@ -114,7 +132,7 @@ class Summary:
         dice = [o.dice for o in pairs if o.dice is not None]
         distance = [o.distance_mm for o in pairs if o.distance_mm is not None]
         return {
-            "dice_mean": self.rate(lambda c: _given(o.dice for o in c.outcomes if o.outcome in ("counted", "uncertain"))),
+            "dice_mean": self.rate(lambda c: picks.given(o.dice for o in c.outcomes if o.outcome in ("counted", "uncertain"))),
             "dice_median": number(float(np.median(dice))) if dice else None,
             "centroid_distance_mm_median": number(float(np.median(distance))) if distance else None,
         }
@@ -143,12 +161,15 @@ class Summary:
         ratio = statistics.bland_altman(np.log1p(truth[np.isfinite(truth)]), np.log1p(run[np.isfinite(run)]))
         return {
             "studies": len(known),
-            "error_mean": self.rate(lambda c: _given([c.error(name)])),
-            "error_absolute_mean": self.rate(lambda c: [abs(e) for e in _given([c.error(name)])]),
-            "exact": self.rate(lambda c: [e == 0 for e in _given([c.error(name)])]),
-            "within_one": self.rate(lambda c: [abs(e) <= 1 for e in _given([c.error(name)])]),
-            "interval_holds_reference": self.rate(lambda c: _covered(c, name)),
-            "bland_altman": {"bias": number(mean), "sd": number(sd), "loa_low": number(low), "loa_high": number(high)},
+            "error_mean": self.rate(lambda c: picks.given([c.error(name)])),
+            "error_absolute_mean": self.rate(lambda c: [abs(e) for e in picks.given([c.error(name)])]),
+            "exact": self.rate(lambda c: [e == 0 for e in picks.given([c.error(name)])]),
+            "within_one": self.rate(lambda c: [abs(e) <= 1 for e in picks.given([c.error(name)])]),
+            "interval_holds_reference": self.rate(lambda c: picks.covered(c, name)),
+            "bland_altman": {
+                **{"bias": number(mean), "sd": number(sd), "loa_low": number(low), "loa_high": number(high)},
+                "intervals": {key: of(partial(_limit, at)) for key, at in (("bias", 0), ("loa_low", 2), ("loa_high", 3))},
+            },
             "bland_altman_log1p": {
                 key: number(math.exp(v)) for key, v in zip(("ratio", "", "loa_low", "loa_high"), ratio, strict=True) if key
             },
@@ -165,7 +186,7 @@ class Summary:
             return n.get("lesions") in (4, 5, 6) or n.get("organs") in (3, 4)
 
         def errors(c: Comparison, name: str) -> list[int]:
-            return _given([c.error(name)]) if near(c) else []
+            return picks.given([c.error(name)]) if near(c) else []
 
         return {
             "studies": sum(near(c) for c in self.all),
@@ -175,8 +196,41 @@ class Summary:
             "criteria": {key: self._agreement(key, near) for key in self.criterion_ids()},
         }
 
+    def few_lesions(self) -> Json:
+        """Counts in patients with at most FEW_LESIONS lesions by the reference."""
+
+        def few(c: Comparison) -> bool:
+            return "lesions" in c.reference.counts and c.reference.counts["lesions"].best <= FEW_LESIONS
+
+        def errors(name: str, c: Comparison) -> list[int]:
+            return picks.given([c.error(name)]) if few(c) else []
+
+        def near(name: str, off: int, c: Comparison) -> list[bool]:
+            return [abs(e) <= off for e in errors(name, c)]
+
+        out: Json = {"lesions_at_most": FEW_LESIONS, "studies": sum(few(c) for c in self.all)}
+        for name in COUNT_NAMES:
+            out[name] = {
+                "error_mean": self.rate(partial(errors, name)),
+                "exact": self.rate(partial(near, name, 0)),
+                "within_one": self.rate(partial(near, name, 1)),
+            }
+        return out
+
+    def physiologic_only(self) -> Json:
+        """Studies without a metastasis by the reference, and how many of them the run leaves empty."""
+
+        def left_empty(c: Comparison, *decisions: Decision) -> list[bool]:
+            return [] if c.outcomes or c.run is None else [not picks.reported(c, *decisions)]
+
+        return {
+            "studies": sum(not c.outcomes for c in self.all),
+            "none_counted": self.rate(lambda c: left_empty(c, Decision.COUNTED)),
+            "none_reported": self.rate(left_empty),
+        }
+
     def _agreement(self, key: str, among: Callable[[Comparison], bool]) -> Json:
-        return self.rate(lambda c: [g == t for t, g in _answers(c, key)] if among(c) else [])
+        return self.rate(lambda c: [g == t for t, g in picks.answers(c, key)] if among(c) else [])
 
     def criterion_ids(self) -> list[str]:
         """Criteria that the references answer, sorted."""
@@ -184,13 +238,13 @@ class Summary:
 
     def criterion(self, key: str) -> Json:
         """The whole table of answers (rows: reference), agreement, and the two errors that harm."""
-        answers = [a for c in self.all for a in _answers(c, key)]
+        answers = [a for c in self.all for a in picks.answers(c, key)]
         columns = (*STATUSES, NO_RESULT)
         table = {t: {g: sum((t, g) == a for a in answers) for g in columns} for t in STATUSES}
 
         coded = np.full((len(self.all), 2), -1, dtype=np.int64)
         for n, c in enumerate(self.all):
-            for pair in _answers(c, key):
+            for pair in picks.answers(c, key):
                 coded[n] = [columns.index(answer) for answer in pair]
 
         def square(draw: statistics.Ints) -> statistics.Ints:
@@ -200,13 +254,15 @@ class Summary:
         return {
             "studies": len(answers),
             "table": table,
-            "agreement": self.rate(lambda c: [t == g for t, g in _answers(c, key)]),
+            "agreement": self.rate(lambda c: [t == g for t, g in picks.answers(c, key)]),
             "kappa": plain(self.boot.figure(lambda d: statistics.kappa(square(d)), n=len(answers))),
             "gwet_ac1": plain(self.boot.figure(lambda d: statistics.gwet_ac1(_used(square(d))), n=len(answers))),
-            "wrong_meets": self.rate(lambda c: [g == "meets" and t != "meets" for t, g in _answers(c, key)]),
-            "wrong_meets_among_meets": self.rate(lambda c: [t != "meets" for t, g in _answers(c, key) if g == "meets"]),
-            "wrong_does_not_meet": self.rate(lambda c: [g == "does_not_meet" and t == "meets" for t, g in _answers(c, key)]),
-            "undecided": self.rate(lambda c: [g not in ("meets", "does_not_meet") for _, g in _answers(c, key)]),
+            "wrong_meets": self.rate(lambda c: [g == "meets" and t != "meets" for t, g in picks.answers(c, key)]),
+            "wrong_meets_among_meets": self.rate(lambda c: [t != "meets" for t, g in picks.answers(c, key) if g == "meets"]),
+            "wrong_does_not_meet": self.rate(
+                lambda c: [g == "does_not_meet" and t == "meets" for t, g in picks.answers(c, key)]
+            ),
+            "undecided": self.rate(lambda c: [g not in ("meets", "does_not_meet") for _, g in picks.answers(c, key)]),
         }
 
     def calibration(self) -> Json:
@@ -224,7 +280,7 @@ class Summary:
             lesion[f"organ {name}"] = self._calibration(those(partial(_has_organ, name)), intervals=False)
         criterion: Json = {}
         for key in self.criterion_ids():
-            answered = [np.array(_criterion_cases(c, key), dtype=np.float64).reshape(-1, 2) for c in self.all]
+            answered = [np.array(picks.criterion_cases(c, key), dtype=np.float64).reshape(-1, 2) for c in self.all]
             criterion[key] = self._calibration(answered)
         return {"lesion": lesion, "criterion": criterion}
 
@@ -251,7 +307,7 @@ class Summary:
         }
 
     def _f1(self) -> Json:
-        hits = np.array([sum(_found(c, ("counted", "uncertain"))) for c in self.all], dtype=np.int64)
+        hits = np.array([sum(picks.found(c, ("counted", "uncertain"))) for c in self.all], dtype=np.int64)
         wrong = np.array([sum(r.false_positive for r in c.run_lesions) for c in self.all], dtype=np.int64)
         wrong += np.array([len(c.outcomes) for c in self.all], dtype=np.int64) - hits
         return plain(self.boot.rate([float(h) for h in 2 * hits], [float(n) for n in 2 * hits + wrong]))
@@ -276,66 +332,12 @@ class Summary:
         return out[:: max(1, len(out) // 50)] if len(out) > 50 else out
 
 
-def _found(c: Comparison, outcomes: Sequence[str], stratum: tuple[str, str] | None = None) -> list[bool]:
-    return [o.outcome in outcomes for o in c.outcomes if stratum is None or stratum in o.strata()]
-
-
-def _reported(c: Comparison, *decisions: Decision) -> list[RunLesion]:
-    wanted = decisions or (Decision.COUNTED, Decision.UNCERTAIN)
-    return [r for r in c.run_lesions if r.lesion.decision in wanted]
-
-
-def _named(outcome: LesionOutcome) -> bool:
-    return outcome.run is not None and outcome.run.level is not None
+def _limit(at: int, reference: Floats, run: Floats) -> float:
+    return statistics.bland_altman(reference, run)[at]
 
 
 def _row(b: statistics.Bin) -> Json:
     return {key: number(v) if isinstance(v, float) else v for key, v in asdict(b).items()}
-
-
-def _has_tracer(tracer: str, c: Comparison, _organ: str) -> bool:
-    return c.reference.tracer == tracer
-
-
-def _has_organ(wanted: str, _c: Comparison, organ: str) -> bool:
-    return organ == wanted
-
-
-def _given(values: Iterable[T | None]) -> list[T]:
-    return [v for v in values if v is not None]
-
-
-def _tally(values: Iterable[str]) -> dict[str, int]:
-    out: dict[str, int] = {}
-    for value in values:
-        out[value] = out.get(value, 0) + 1
-    return dict(sorted(out.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _covered(c: Comparison, name: str) -> list[bool]:
-    if c.error(name) is None or c.run is None:
-        return []
-    given = c.run.counts[name]
-    return [given.low <= c.reference.counts[name].best <= given.high]
-
-
-def _answers(c: Comparison, key: str) -> list[tuple[str, str]]:
-    if key not in c.reference.criteria:
-        return []
-    given = c.run.criteria[key].status if c.run is not None and key in c.run.criteria else NO_RESULT
-    return [(c.reference.criteria[key].status, given)]
-
-
-def _criterion_cases(c: Comparison, key: str) -> list[tuple[float, bool]]:
-    """Probability and outcome; the outcome is the reference's answer by the default rules, where it gives one."""
-    reference, run = c.reference.criteria.get(key), c.run.criteria.get(key) if c.run is not None else None
-    if reference is None or run is None or run.probability is None:
-        return []
-    if reference.probability is not None:
-        return [(run.probability, reference.probability >= 0.5)]
-    if reference.status not in ("meets", "does_not_meet"):
-        return []
-    return [(run.probability, reference.status == "meets")]
 
 
 def _used(table: statistics.Ints) -> statistics.Ints:
@@ -344,7 +346,9 @@ def _used(table: statistics.Ints) -> statistics.Ints:
     return np.asarray(table[np.ix_(used, used)])
 
 
-def _stratum_order(item: tuple[str, str]) -> tuple[str, float, str]:
-    dimension, stratum = item
-    first = next((float(w) for w in stratum.split() if w.replace(".", "").isdigit()), 0.0)
-    return (dimension, first, stratum)
+def _has_tracer(tracer: str, c: Comparison, _organ: str) -> bool:
+    return c.reference.tracer == tracer
+
+
+def _has_organ(wanted: str, _c: Comparison, organ: str) -> bool:
+    return organ == wanted

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lesion_pipeline.evaluate.comparison import Comparison
+from lesion_pipeline.evaluate.picks import NO_RESULT
 from lesion_pipeline.evaluate.reads import COUNT_NAMES
-from lesion_pipeline.evaluate.summary import NO_RESULT
 
 
 def tsv(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

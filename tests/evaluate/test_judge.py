@@ -178,6 +178,35 @@ def test_figures_of_a_cohort_counted_by_hand(cohort: Path) -> None:
     assert lesions["error_mean"]["value"] == pytest.approx(-2 / 3, abs=1e-5)
     assert lesions["exact"]["value"] == pytest.approx(2 / 3, abs=1e-5)
     assert lesions["bland_altman"]["sd"] == pytest.approx(np.std([0, -2, 0], ddof=1), abs=1e-5)
+    limits = lesions["bland_altman"]["intervals"]
+    assert limits["bias"]["value"] == lesions["bland_altman"]["bias"]
+    assert limits["loa_low"]["low"] <= limits["loa_low"]["value"] == lesions["bland_altman"]["loa_low"]
+
+
+def test_figures_for_few_lesions_for_clear_ones_and_for_patients_without_any(cohort: Path) -> None:
+    nine = [_lesion(f"N{n}", (24.0 + 16 * n, 60.0, 200.0), suv_max=4.0) for n in range(9)]
+    _answer(cohort / "truth" / "many", [*nine[:8], {**nine[8], "suv_max": 6.0}])
+    _run(cohort / "runs" / "many", nine[:3])
+    _answer(cohort / "truth" / "calm", [])
+    _run(cohort / "runs" / "calm", [SPINE, {**RIB, "decision": "uncertain", "probability": 0.5}])
+    figures = _report(cohort)["figures"]
+    few = figures["few_lesions"]
+    assert (few["lesions_at_most"], few["studies"]) == (8, 5)  # good, bad, empty, lost, calm
+    assert few["lesions"]["exact"] | {"low": 0, "high": 0} == {"value": 0.5, "low": 0, "high": 0, "n": 4}  # lost has no count
+    assert few["lesions"]["within_one"]["value"] == 0.75
+    alone = figures["physiologic_only"]
+    assert alone["studies"] == 2
+    assert alone["none_counted"]["value"] == alone["none_reported"]["value"] == 0.5
+    clear = figures["detection"]["sensitivity_clear"]
+    assert clear["suv_8"]["reported"] == figures["detection"]["sensitivity_clear"]["suv_8"]["counted"]
+    # SUV 9 and 4 ml: two of good, two of bad, one of lost; the rib of bad and lost's were not found, liver's is too small
+    assert clear["suv_8"]["reported"]["n"] == 5
+    assert clear["suv_8"]["reported"]["value"] == pytest.approx(3 / 5)
+    assert clear["suv_5"]["reported"]["n"] == 6  # and the brighter of the many
+    found = figures["detection"]
+    assert found["uncertain_per_patient"]["n"] == 5  # patients with a result
+    assert found["uncertain_per_patient"]["value"] == pytest.approx(2 / 5)
+    assert found["false_positives_per_patient"]["uncertain"]["value"] == pytest.approx(2 / 6, abs=1e-5)
 
 
 def test_the_criterion_table_is_whole_and_wrong_meets_stands_out(cohort: Path) -> None:
