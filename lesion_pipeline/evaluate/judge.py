@@ -140,6 +140,7 @@ def study_row(c: Comparison) -> Json:
                 "volume_ml": number(o.reference.volume_ml) if o.reference.volume_ml is not None else None,
                 "suv_max": number(o.reference.suv_max) if o.reference.suv_max is not None else None,
                 "reasons": list(o.run.reasons) if o.run else [],
+                "run_lesion": o.run.id if o.run else None,
             }
             for o in c.outcomes
             if o.outcome in ("excluded", "not_detected")

@@ -21,12 +21,42 @@ td:first-child,th:first-child{text-align:left}th{border-bottom:2px solid #888}ca
 .small{font-size:13px;color:#555}
 """
 
+#: What a stratum is called, and what it means.
+_STRATA = {
+    "volume_ml": ("volume, ml", "volume by the reference"),
+    "suv_max": ("SUVmax", "SUVmax by the reference"),
+    "organ": ("organ", "organ by the reference"),
+    "region": ("spinal region", "region of the vertebra by the reference"),
+    "spinal": ("spine or elsewhere", "spinal by the reference"),
+    "site": ("site", "site as it was simulated"),
+    "tracer": ("tracer", "tracer of the study"),
+    "ct_change": ("change on CT", "what the CT was made to show of the lesion"),
+    "ct_contrast": ("contrast medium on CT", "phase of the study's CT"),
+    "near_uptake": ("neighbour with uptake", "organ that the lesion was put beside"),
+}
 _COUNT_TITLES = {
     "lesions": "Lesions",
     "organs": "Metastatic organs",
     "spinal_lesions": "Spinal lesions",
     "involved_vertebrae": "Involved vertebrae",
 }
+
+
+_FOUND = "Reference metastases with a partner, excluded ones too; Dice: of those counted or uncertain"
+_INTERVALS = "Values in brackets: 95 % bootstrap interval over patients."
+_HOW_FOUND = (
+    '<p class="small">Sensitivity: share of the reference metastases that have a partner in the run. False positive: a '
+    f"reported lesion without one. {_INTERVALS}</p>"
+)
+_HOW_COUNTED = (
+    '<p class="small">Error: count of the run less that of the reference, per patient. The interval is the one that the run '
+    f"states. Kappa: quadratic weights; counts above the largest category are one category. {_INTERVALS}</p>"
+)
+_HOW_CALIBRATED = (
+    '<p class="small">Brier score: mean squared distance of probability and outcome. ECE: expected calibration error over '
+    "equal-mass bins. Slope and intercept: logistic regression of the outcome on the logit, 1 and 0 when calibrated; a dash "
+    f"where it cannot be fitted. Probabilities of lesions: every lesion of the run, excluded ones too. {_INTERVALS}</p>"
+)
 
 
 def html(report: Report, comparisons: Sequence[Comparison]) -> str:
@@ -93,8 +123,12 @@ def _detection(figures: Report) -> str:
     s, f = figures["sensitivity"], figures["false_positives_per_patient"]
     rows = [
         ("counted", percent(s["counted"]), shown(f["counted"])),
-        ("counted or uncertain", percent(s["reported"]), shown(f["reported"])),
+        ("counted or uncertain (reported)", percent(s["reported"]), shown(f["reported"])),
         ("any candidate, excluded ones too", percent(s["candidate"]), "–"),
+    ]
+    clear = [
+        (f"above 1 ml and SUVmax {key.removeprefix('suv_')}", percent(v["counted"]), percent(v["reported"]), v["reported"]["n"])
+        for key, v in figures["sensitivity_clear"].items()
     ]
     table = _table(
         f"Detection of {figures['reference_lesions']} reference lesions",
@@ -105,6 +139,7 @@ def _detection(figures: Report) -> str:
         "Errors of kind",
         ("figure", "value"),
         [
+            ("uncertain lesions per patient, true or false", shown(figures["uncertain_per_patient"])),
             ("precision (reported)", percent(figures["precision_reported"])),
             ("F1 (reported)", shown(figures["f1_reported"])),
             ("reference lesions split", percent(figures["splits"])),
@@ -117,11 +152,18 @@ def _detection(figures: Report) -> str:
     for dimension, strata in figures["sensitivity_by"].items():
         rows_by = [(k, v["reported"]) for k, v in strata.items() if v["reported"]["value"] is not None]
         marks = [(k, e["value"], _nan(e["low"]), _nan(e["high"]), e["n"]) for k, e in rows_by]
-        plots.append(_figure(charts.intervals(marks, f"sensitivity (reported) by {dimension}"), ""))
+        title, meaning = _STRATA.get(dimension, (dimension.replace("_", " "), dimension.replace("_", " ")))
+        caption = f"Sensitivity (counted or uncertain) by {meaning}; lines: 95 % interval over patients; n: lesions."
+        plots.append(_figure(charts.intervals(marks, f"sensitivity by {title}"), caption))
     curve = [(p["false_positives_per_patient"], p["sensitivity"]) for p in figures["froc"]]
     if curve:
         plots.append(_figure(charts.froc(curve), "Lesions at or above a falling probability, whatever was decided on them."))
-    return f'<h2>Detection</h2>{table}<div class="plots">{"".join(plots)}</div>{more}'
+    bright = _table(
+        "Sensitivity for clear lesions: SUVmax at least twice 2.5 and twice 4.0",
+        ("lesions", "counted", "counted or uncertain", "n"),
+        clear,
+    )
+    return f'<h2>Detection</h2>{_HOW_FOUND}{table}{bright}<div class="plots">{"".join(plots)}</div>{more}'
 
 
 def _nan(value: float | None) -> float:
@@ -139,7 +181,7 @@ def _location(figures: Report) -> str:
     ]
     wrong = [(k, n) for k, n in where["organ_confusion"].items() if len(set(k.split(" -> "))) == 2]
     extra = _table("Organ given instead (reference -> run)", ("pair", "lesions"), wrong) if wrong else ""
-    return "<h2>Place and outline of the lesions found</h2>" + _table("", ("figure", "value", "lesions"), rows) + extra
+    return "<h2>Place and outline of the lesions found</h2>" + _table(_FOUND, ("figure", "value", "lesions"), rows) + extra
 
 
 def _counts(figures: Report, comparisons: Sequence[Comparison]) -> str:
@@ -169,19 +211,15 @@ def _counts(figures: Report, comparisons: Sequence[Comparison]) -> str:
         b = figures["counts"][name]["bland_altman"]
         limits = None if b["sd"] is None else (b["bias"], b["loa_low"], b["loa_high"])
         plots += [charts.count_scatter(pairs, _COUNT_TITLES[name]), charts.bland_altman(pairs, limits, _COUNT_TITLES[name])]
-    key = figures["key_patients"]
-    near = _table(
-        f"Near the limits: {key['studies']} patients with 4 to 6 lesions or 3 to 4 organs",
-        ("figure", "value"),
-        [
-            ("lesions exact", percent(key["lesions_exact"])),
-            ("lesions within one", percent(key["lesions_within_one"])),
-            ("organs exact", percent(key["organs_exact"])),
-            *((f"{k}: same answer", percent(v)) for k, v in key["criteria"].items()),
-        ],
+    captions = (
+        "{} per patient. Dashed: equality. The area of a dot grows with the number of patients.",
+        "{} per patient, Bland-Altman. Orange: mean difference and limits of agreement (1.96 standard deviations).",
     )
-    figs = "".join(_figure(p, "") for p in plots)
-    return f'<h2>Counts per patient</h2>{_table("", head, rows)}<div class="plots">{figs}</div>{near}'
+    named = [captions[n % 2].format(_COUNT_TITLES[("lesions", "organs")[n // 2]]) for n in range(len(plots))]
+    figs = "".join(_figure(p, words) for p, words in zip(plots, named, strict=True))
+    table = _table("Agreement of counts", head, rows)
+    plotted = f'<div class="plots">{figs}</div>'
+    return f"<h2>Counts per patient</h2>{_HOW_COUNTED}{table}{plotted}{_subgroups(figures)}"
 
 
 def _criteria(figures: Report) -> str:
@@ -193,10 +231,11 @@ def _criteria(figures: Report) -> str:
             cells = "".join(
                 f"<td{' class=harm' if g == 'meets' and truth != 'meets' and n else ''}>{n}</td>" for g, n in row.items()
             )
-            body += f"<tr><td>{escape(truth)}</td>{cells}</tr>"
-        head = "".join(f"<th>{escape(g)}</th>" for g in ("reference \\ run", *columns))
+            body += f"<tr><td>{_words(truth)}</td>{cells}</tr>"
+        head = "".join(f"<th>{_words(g)}</th>" for g in ("reference \\ run", *columns))
         out.append(
-            f"<table><caption>{escape(key)}: {c['studies']} studies</caption><thead><tr>{head}</tr></thead>"
+            f"<table><caption>{escape(key)}: answers in {c['studies']} studies, rows the reference</caption>"
+            f"<thead><tr>{head}</tr></thead>"
             f"<tbody>{body}</tbody></table>"
         )
         rows = [
@@ -208,8 +247,54 @@ def _criteria(figures: Report) -> str:
             ("Cohen's kappa", shown(c["kappa"])),
             ("Gwet's AC1", shown(c["gwet_ac1"])),
         ]
-        out.append(_table("", ("figure", "value"), rows))
+        out.append(_table(f"{key}: agreement", ("figure", "value"), rows))
     return "".join(out) if figures else "<h2>Criteria</h2><p>The reference answers no criterion.</p>"
+
+
+def _subgroups(figures: Report) -> str:
+    """Limits of agreement, and counts where they matter most."""
+    limits_rows = [
+        (
+            _COUNT_TITLES[name],
+            *(shown(figures["counts"][name]["bland_altman"]["intervals"][k]) for k in ("bias", "loa_low", "loa_high")),
+        )
+        for name in COUNT_NAMES
+    ]
+    agreement = _table("Bland-Altman", ("count", "bias", "lower limit of agreement", "upper limit of agreement"), limits_rows)
+    few, alone = figures["few_lesions"], figures["physiologic_only"]
+    few_rows = [
+        (_COUNT_TITLES[n], shown(few[n]["error_mean"]), percent(few[n]["exact"]), percent(few[n]["within_one"]))
+        for n in COUNT_NAMES
+    ]
+    fewer = _table(
+        f"Patients with at most {few['lesions_at_most']} lesions by the reference: {few['studies']}",
+        ("count", "mean error", "exact", "within one"),
+        few_rows,
+    )
+    empty = _table(
+        f"Patients without a metastasis by the reference: {alone['studies']}",
+        ("figure", "value"),
+        [
+            ("nothing counted", percent(alone["none_counted"])),
+            ("nothing counted or uncertain", percent(alone["none_reported"])),
+        ],
+    )
+    key = figures["key_patients"]
+    near = _table(
+        f"Near the limits: {key['studies']} patients with 4 to 6 lesions or 3 to 4 organs",
+        ("figure", "value"),
+        [
+            ("lesions exact", percent(key["lesions_exact"])),
+            ("lesions within one", percent(key["lesions_within_one"])),
+            ("organs exact", percent(key["organs_exact"])),
+            *((f"{k}: same answer", percent(v)) for k, v in key["criteria"].items()),
+        ],
+    )
+    return agreement + fewer + empty + near
+
+
+def _words(key: str) -> str:
+    return escape(key.replace("_", " "))
 
 
 def _calibration(figures: Report) -> str:
@@ -223,11 +308,21 @@ def _calibration(figures: Report) -> str:
         rows.append((name, c["n"], c["events"], shown(c["brier"], digits=3), shown(c["ece"], digits=3), *plain))
     drawn = [("lesions, all", figures["lesion"]["all"]), *((f"criterion {k}", v) for k, v in figures["criterion"].items())]
     plots = "".join(
-        _figure(charts.reliability([(b["n"], b["mean_probability"], b["observed"]) for b in c["reliability"]], name), name)
+        _figure(
+            charts.reliability([(b["n"], b["mean_probability"], b["observed"]) for b in c["reliability"]], name),
+            f"Reliability, {name}: observed frequency in bins of predicted probability. Dashed: perfect calibration.",
+        )
         for name, c in drawn
         if c["reliability"]
     )
-    return f'<h2>Calibration</h2>{_table("", head, rows)}<div class="plots">{plots}</div>'
+    bins = [
+        (name, f"{b['low']:.2f} to {b['high']:.2f}", b["n"], f"{b['mean_probability']:.2f}", f"{b['observed']:.2f}")
+        for name, c in drawn
+        for b in c["reliability"]
+    ]
+    table = _table("Calibration of probabilities", head, rows)
+    rely = _table("Reliability", ("probabilities of", "bin", "cases", "mean predicted", "observed"), bins)
+    return f'<h2>Calibration</h2>{_HOW_CALIBRATED}{table}<div class="plots">{plots}</div>{rely}'
 
 
 def _studies(rows: Sequence[Report], headline: str) -> str:
@@ -245,8 +340,8 @@ def _studies(rows: Sequence[Report], headline: str) -> str:
                 *(x if x is not None else "–" for x in (n.get("reference"), n.get("run"), o.get("reference"), o.get("run"))),
                 len(r["missed"]),
                 len(r["false_positives"]),
-                given["reference"],
-                given["run"],
+                str(given["reference"]).replace("_", " "),
+                str(given["run"]).replace("_", " "),
             )
         )
     return "<h2>Studies, worst first</h2>" + _table("", head, body)
