@@ -5,16 +5,19 @@ Neither holds a name, an identifier, a date or a UID; times are given relative t
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.table import Table
 from rich.text import Text
 
 from lesion_pipeline.domain.caveat import Caveat
 from lesion_pipeline.domain.pet import PetFacts, SuvCalibration, SuvStatus
-from lesion_pipeline.domain.study import Assembly, MrFacts, RealWorldMap, Series, SeriesRole
+from lesion_pipeline.domain.study import Assembly, CtFacts, MrFacts, RealWorldMap, Series, SeriesRole
 from lesion_pipeline.domain.volume import Modality
 
 SCHEMA = {"name": "lesion-pipeline-inspection", "version": "1.0"}
 _TEXT_CAP = 64
+_TOLD_SPREAD = 5e-4  # would be shown as 0.0 %
 _MARKS = {SuvStatus.OK: "green", SuvStatus.AMBIGUOUS: "yellow", SuvStatus.REFUSED: "red"}
 _ROLE_ORDER = {SeriesRole.PET: 0, SeriesRole.CT: 1, SeriesRole.MR: 2, SeriesRole.REJECTED: 3, SeriesRole.OTHER: 4}
 
@@ -43,7 +46,8 @@ def _series(series: Series) -> dict[str, object]:
         "spacing_mm": [round(x, 4) for x in series.spacing_mm] if series.spacing_mm else None,
         "units": units_of(series),
         "suv": _suv(series.suv) if series.suv else None,
-        "pet": _pet(series.pet) if series.pet else None,
+        "pet": _pet(series, series.pet) if series.pet else None,
+        "ct": _ct(series.ct) if series.ct else None,
         "mr": _mr(series.mr) if series.mr else None,
         "chosen": series.chosen,
         "reason": _clean(series.reason, 400),
@@ -71,14 +75,20 @@ def _suv(suv: SuvCalibration) -> dict[str, object]:
     }
 
 
-def _pet(facts: PetFacts) -> dict[str, object]:
+def _pet(series: Series, facts: PetFacts) -> dict[str, object]:
     return {
         "tracer": str(facts.tracer),
         "tracer_source": facts.tracer_source,
         "decay_correction": facts.decay_correction,
-        "attenuation_corrected": "ATTN" in facts.corrected_image,
+        "attenuation_corrected": "ATTN" in facts.corrected_image and series.refusal != "NOT_ATTENUATION_CORRECTED",
+        "corrections": [_clean(word) for word in facts.corrected_image],
+        "series_type": [_clean(word) for word in facts.series_type],
         "reconstruction": _clean(facts.reconstruction),
     }
+
+
+def _ct(facts: CtFacts) -> dict[str, object]:
+    return {"kernel": _clean(facts.kernel), "kvp": facts.kvp, "contrast": facts.contrast}
 
 
 def _mr(facts: MrFacts) -> dict[str, object]:
@@ -125,7 +135,7 @@ def inspection_table(assembly: Assembly) -> Table:
         table.add_row(
             Text(series.key),
             _use_cell(series),
-            Text("\n".join(w for w in (_clean(series.kind), _clean(series.description)) if w)),
+            Text("\n".join(w for w in (_clean(series.kind), _clean(series.description), *_details(series)) if w)),
             Text(_geometry(series)),
             _suv_cell(series),
             _why_cell(series),
@@ -145,6 +155,23 @@ def _unused(series: Series) -> str:
     return (
         "refused" if series.refusal else {SeriesRole.REJECTED: "rejected", SeriesRole.OTHER: "-"}.get(series.role, "not used")
     )
+
+
+def _details(series: Series) -> list[str]:
+    """What a technologist tells two series of one kind apart by."""
+    if series.pet is not None:
+        pet = series.pet
+        decay = f"decay correction {_clean(pet.decay_correction)}" if pet.decay_correction else "decay correction not told"
+        return [_clean(pet.reconstruction), f"corrected for {_clean(', '.join(pet.corrected_image)) or 'nothing'}", decay]
+    if series.ct is not None:
+        ct = series.ct
+        words = [f"kernel {_clean(ct.kernel)}" if ct.kernel else "", f"{ct.kvp:g} kV" if ct.kvp else ""]
+        return [", ".join(w for w in [*words, "contrast agent" if ct.contrast else ""] if w)]
+    if series.mr is not None:
+        mr = series.mr
+        words = [mr.plane, "fat-suppressed" if mr.fat_suppressed else "", "contrast agent" if mr.contrast else ""]
+        return [", ".join(w for w in words if w), f"label sure to {mr.confidence:.0%}"]
+    return []
 
 
 def _geometry(series: Series) -> str:
@@ -169,11 +196,24 @@ def _suv_cell(series: Series) -> Text:
         cell.append(f"\nSUVbw = {suv.bw_per_unit:.6g} x value" + (" (by slice)" if suv.per_slice else ""))
     if suv.method:
         cell.append(f"\n{suv.method}")
+    cell.append("".join(f"\n{line}" for line in _times(suv)))
     if suv.uptake_minutes is not None:
         cell.append(f"\nuptake {suv.uptake_minutes:.0f} min")
     if series.pet is not None:
         cell.append(f"\ntracer {series.pet.tracer}")
     return cell
+
+
+def _times(suv: SuvCalibration) -> list[str]:
+    """Reference times that the header offers, relative to the one that was used, and what the choice among them is worth."""
+    chosen = next((t.at for t in suv.reference_times if t.method == suv.chosen_reference), None)
+    if chosen is None:
+        return []
+    lines = ["reference times:"]
+    for time in suv.reference_times:
+        used = " (used)" if time.method == suv.chosen_reference else ""
+        lines.append(f"  {time.method.replace('_', ' ')} {round((time.at - chosen).total_seconds()):+d} s{used}")
+    return [*lines, f"other readings change SUV by up to {suv.spread:.1%}"] if suv.spread >= _TOLD_SPREAD else lines
 
 
 def _why_cell(series: Series) -> Text:
@@ -187,17 +227,25 @@ def _why_cell(series: Series) -> Text:
 
 def _caption(assembly: Assembly) -> Text:
     caption = Text()
+    shown = {caveat for series in assembly.series for caveat in series.caveats}
     for caveat in assembly.caveats:
+        if caveat in shown:
+            continue
         caption.append(f"{caveat.code}", style="yellow")
         caption.append(f" {caveat.message}\n")
-    for one in assembly.real_world_maps:
-        place = f" for {', '.join(one.refers_to)}" if one.refers_to else ""
-        caption.append(f"Real world value map {_clean(one.quantity)} {one.slope:g}{place}: {one.verdict}\n")
+    lines = Counter(_map_line(one) for one in assembly.real_world_maps)
+    for line, count in lines.items():
+        caption.append(line + (f" ({count} times)\n" if count > 1 else "\n"))
     skipped = ", ".join(f"{count} {_clean(kind)}" for kind, count in assembly.skipped)
     if skipped:
         caption.append(f"Files that are no images: {skipped}\n")
     caption.append("Research use only. Not a medical device.", style="dim")
     return caption
+
+
+def _map_line(one: RealWorldMap) -> str:
+    place = f" for {', '.join(one.refers_to)}" if one.refers_to else ""
+    return f"Real world value map {_clean(one.quantity)} {one.slope:g}{place}: {one.verdict}"
 
 
 def _clean(text: str, cap: int = _TEXT_CAP) -> str:

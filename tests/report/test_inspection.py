@@ -8,7 +8,7 @@ from rich.console import Console
 
 from lesion_pipeline.domain.caveat import Caveat
 from lesion_pipeline.domain.pet import PatientFacts, PetFacts, ReferenceTime, SuvCalibration, SuvStatus, Tracer
-from lesion_pipeline.domain.study import Assembly, MrFacts, RealWorldMap, Series, SeriesRole
+from lesion_pipeline.domain.study import Assembly, CtFacts, MrFacts, RealWorldMap, Series, SeriesRole
 from lesion_pipeline.domain.volume import Modality
 from lesion_pipeline.report.inspection import inspection_json, inspection_table
 
@@ -59,6 +59,9 @@ def assembly() -> Assembly:
                 reason="the only corrected PET",
             ),
             Series(
+                "CT-1", SeriesRole.CT, "CT", Modality.CT, "", 9, ct=CtFacts("B30f", 120.0), chosen=True, reason="the only CT"
+            ),
+            Series(
                 "MR-1",
                 SeriesRole.MR,
                 "T1",
@@ -73,7 +76,10 @@ def assembly() -> Assembly:
         ),
         patient=PatientFacts(),
         real_world_maps=(RealWorldMap("{SUVbw}g/ml", 4.2e-4, 0.0, ("PT-1",), "agrees (bw)"),),
-        caveats=(Caveat("FILES_SKIPPED", "assemble", "2 files are no images"),),
+        caveats=(
+            Caveat("FILES_SKIPPED", "assemble", "2 files are no images"),
+            Caveat("UNSUPPORTED_UNITS", "calibrate", "values in PROPCNTS cannot be turned into SUV", "PT-2"),
+        ),
         skipped=(("text", 2),),
     )
 
@@ -94,6 +100,9 @@ def test_the_json_holds_what_a_program_asks_for_and_no_date() -> None:
     assert by_key["PT-2"]["caveats"][0]["code"] == "UNSUPPORTED_UNITS"
     assert by_key["RW-1"]["suv"] is None
     assert by_key["MR-1"]["mr"]["label"] == "T1"
+    assert by_key["PT-2"]["units"] == "PROPCNTS"
+    assert by_key["PT-1"]["pet"]["corrections"] == ["ATTN", "DECY"]
+    assert by_key["CT-1"]["ct"] == {"kernel": "B30f", "kvp": 120.0, "contrast": None}
 
 
 def test_header_text_reaches_neither_terminal_nor_json_raw() -> None:
@@ -111,5 +120,15 @@ def test_the_table_says_what_is_used_and_why_not() -> None:
     text = capture.get()
     for word in ("USED", "rejected", "no SUV: UNSUPPORTED_UNITS", "SUVbw = 0.00042111 x value", "uptake 62 min", "agrees (bw)"):
         assert word in text
+    for word in (
+        "series +0 s (used)",
+        "first acquisition +120 s",
+        "corrected for ATTN, DECY",
+        "kernel B30f, 120 kV",
+        "PROPCNTS",
+    ):
+        assert word in text
+    assert text.count("FILES_SKIPPED") == 1
+    assert text.count("UNSUPPORTED_UNITS") == 2  # with the series (SUV and why), not again below
     assert text.index("PT-1") < text.index("PT-2")
     assert "[bold]" in text  # shown as text, not obeyed as markup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -68,11 +69,13 @@ def run(source: Path, options: Options) -> Assembly:
 def survey(source: Path, options: Options) -> Assembly:
     """As ``run``, but a study that ``run`` refuses is shown all the same: the refusal becomes a caveat.
 
-    For looking at a folder, not for counting. Nothing is chosen blindly. Raises InputError only when there is nothing to show
-    (NO_DICOM, NO_SUCH_INPUT, ARCHIVE_..., UNREADABLE).
+    PET facts are read of every PET, refused ones too. For looking at a folder, not for counting: nothing is chosen blindly.
+    Raises InputError only when there is nothing to show (NO_DICOM, NO_SUCH_INPUT, ARCHIVE_..., UNREADABLE).
     """
     told: list[Caveat] = []
-    found = _assembled(source, options, lambda error: told.append(Caveat(error.code, STAGE, error.message, error.series)))
+    found = _assembled(
+        source, options, lambda error: told.append(Caveat(error.code, STAGE, error.message, error.series)), every_pet=True
+    )
     return replace(found, caveats=_sorted([*found.caveats, *told]))
 
 
@@ -84,7 +87,7 @@ def _sorted(caveats: Iterable[Caveat]) -> tuple[Caveat, ...]:
     return tuple(sorted(set(caveats), key=lambda c: (c.code, c.series or "", c.message)))
 
 
-def _assembled(source: Path, options: Options, on_refusal: OnRefusal) -> Assembly:
+def _assembled(source: Path, options: Options, on_refusal: OnRefusal, *, every_pet: bool = False) -> Assembly:
     with gathered(source) as found, DicomReader(found.paths) as reader:
         scan = reader.scan()
         if not any(r.sop_class for r in scan.records):
@@ -97,7 +100,7 @@ def _assembled(source: Path, options: Options, on_refusal: OnRefusal) -> Assembl
         stacks = build_stacks(scan.records, reader.hashes)
         candidates = [classify(stack, options.min_slices) for stack in stacks]
         choice = _choose(candidates, options, reader, on_refusal)
-        series, patient = _read(candidates, choice, reader, on_refusal)
+        series, patient = _read(candidates, choice, reader, on_refusal, every_pet=every_pet)
         try:
             _refuse_if_nothing_is_left(candidates)
         except LesionPipelineError as error:
@@ -134,7 +137,7 @@ def _choose(candidates: Sequence[Candidate], options: Options, reader: DicomRead
 
 
 def _read(
-    candidates: Sequence[Candidate], choice: Choice, reader: DicomReader, on_refusal: OnRefusal
+    candidates: Sequence[Candidate], choice: Choice, reader: DicomReader, on_refusal: OnRefusal, *, every_pet: bool
 ) -> tuple[list[Series], PatientFacts]:
     made: list[Series] = []
     for candidate in candidates:
@@ -150,8 +153,11 @@ def _read(
                 if candidate is choice.pet:
                     on_refusal(error)
                 candidate.code, candidate.words = error.code, error.message
-        if candidate.role is SeriesRole.PET and candidate.stack.affine is not None:
-            facts = _facts(reader, candidate, needed=candidate is choice.pet and not candidate.code)
+        if candidate is choice.pet and not candidate.code:
+            facts = _facts(reader, candidate)
+        elif every_pet and candidate.role is SeriesRole.PET and candidate.stack.slices:
+            with contextlib.suppress(InputError):  # then it is shown without them
+                facts = _facts(reader, candidate)
         if candidate.code and not (candidate.code == NAC and choice.pet is not None):  # a NAC beside the AC is usual
             text = f"a {candidate.stack.modality} series cannot be used: {candidate.words}"
             choice.caveats.append(Caveat(candidate.code, STAGE, text, candidate.key))
@@ -160,9 +166,9 @@ def _read(
     return made, _patient(candidates, choice, reader)
 
 
-def _facts(reader: DicomReader, candidate: Candidate, *, needed: bool) -> PetFacts | None:
+def _facts(reader: DicomReader, candidate: Candidate) -> PetFacts:
     try:
-        return read_facts(reader, candidate.stack) if needed else None
+        return read_facts(reader, candidate.stack)
     except InputError as error:
         raise InputError(error.code, error.message, series=candidate.key, advice=error.advice) from error
 

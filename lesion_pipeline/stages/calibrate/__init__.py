@@ -41,10 +41,10 @@ def assess(assembly: Assembly, options: Options) -> Assembly:
 
 
 def _assessed(series: Series, options: Options) -> Series:
-    if series.pet is None:
-        if series.modality is not Modality.PT or series.refusal is None:
-            return series
+    if series.modality is Modality.PT and series.refusal is not None:  # real NAC series may have all that SUV needs
         return replace(series, suv=SuvCalibration(SuvStatus.REFUSED, code=series.refusal, method=series.reason))
+    if series.pet is None:
+        return series
     try:
         return calibrated(series, options)
     except LesionPipelineError as refusal:
