@@ -6,6 +6,9 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from lesion_pipeline.io.dicom import lattice
 from lesion_pipeline.io.dicom.elements import NATIVE
 from lesion_pipeline.io.dicom.lattice import LatticeError
@@ -143,15 +146,17 @@ def _resolved(stack: Stack, hasher: Hasher) -> list[Stack]:
         return [stack]
     if stack.refusal or _named_series_type(stack):
         return [stack]
+    stations = _stations(stack)
+    if len(stations) > 1:
+        return [resolved for part in _parted(stack, stations) for resolved in _resolved(part, hasher)]
     left = _drop_same_pixels(runs, hasher, stack)
     stack.slices = [s for run in left for s in run]
     if all(len(run) == 1 for run in left):
         return [stack]
     parts = _told_apart(stack)
-    if parts:
-        return parts
-    _refuse_repeats(stack, left)
-    return [stack]
+    if not parts:
+        _refuse_repeats(stack, left)
+    return parts or [stack]
 
 
 def _named_series_type(stack: Stack) -> bool:
@@ -189,6 +194,34 @@ _TELLS: tuple[Callable[[Slice], object], ...] = (
     lambda s: s.temporal,
     lambda s: s.file.trigger_time,
 )
+
+
+#: Slices whose first pixels lie further apart than this in the plane of the image (mm) are of different stations.
+STATION_MM = 5.0
+
+
+def _stations(stack: Stack) -> list[list[Slice]]:
+    """MR slices by where their first pixel lies in the plane of the image: stations of a spine side by side in one series."""
+    found: list[tuple[npt.NDArray[np.float64], list[Slice]]] = []
+    for item in stack.slices if stack.modality == "MR" else ():
+        if item.place is None:
+            return []
+        place = item.place
+        start = np.array([place.position @ place.rows_along, place.position @ place.columns_along])
+        home = next((part for other, part in found if np.abs(start - other).max() < STATION_MM), None)
+        if home is None:
+            found.append((start, [item]))
+        else:
+            home.append(item)
+    return [part for _, part in sorted(found, key=lambda one: tuple(one[0]))]
+
+
+def _parted(stack: Stack, parts: Sequence[list[Slice]]) -> list[Stack]:
+    """A stack for each part; what was said of the whole goes with the first."""
+    keys = [f"{stack.key[:3]}{hashed(stack.key, f'part {number}')}" for number in range(len(parts))]
+    made = [Stack(key, part, files=files_of(part)) for key, part in zip(keys, parts, strict=True)]
+    made[0].caveats += stack.caveats
+    return made
 
 
 def _told_apart(stack: Stack) -> list[Stack]:

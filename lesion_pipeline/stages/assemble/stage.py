@@ -19,6 +19,7 @@ from lesion_pipeline.io.dicom.reader import DicomReader, Scan
 from lesion_pipeline.io.dicom.record import FileRecord
 from lesion_pipeline.io.dicom.stacks import Stack, hashed
 from lesion_pipeline.io.files import Found, gathered
+from lesion_pipeline.stages.assemble import stations
 from lesion_pipeline.stages.assemble.choose import (
     STAGE,
     Choice,
@@ -133,6 +134,7 @@ def _choose(candidates: Sequence[Candidate], options: Options, reader: DicomRead
         except LesionPipelineError as error:
             on_refusal(error)
     check_overlap(options, choice)
+    stations.settle(candidates, choice)
     return choice
 
 
