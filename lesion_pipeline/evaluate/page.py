@@ -15,7 +15,8 @@ Report = Mapping[str, Any]
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .8em;border-bottom:1px solid #ddd;text-align:right}
-td:first-child,th:first-child{text-align:left}th{border-bottom:2px solid #888}caption{text-align:left;font-weight:600}
+td:first-child,th:first-child{text-align:left}th{border-bottom:2px solid #888}
+caption{text-align:left;font-weight:600;white-space:nowrap}
 .plots{display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start}figure{margin:0}figcaption{font-size:13px;max-width:430px}
 .warn{border-left:4px solid #d55e00;padding:.4em 1em;background:#fdf3ec}.harm{background:#fdf3ec;font-weight:600}
 .small{font-size:13px;color:#555}
@@ -43,6 +44,10 @@ _COUNT_TITLES = {
 
 
 _FOUND = "Reference metastases with a partner, excluded ones too; Dice: of those counted or uncertain"
+_FROC = (
+    "Free-response ROC: sensitivity against false positives per patient for the lesions at or above a falling probability, "
+    "whatever was decided on them."
+)
 _INTERVALS = "Values in brackets: 95 % bootstrap interval over patients."
 _HOW_FOUND = (
     '<p class="small">Sensitivity: share of the reference metastases that have a partner in the run. False positive: a '
@@ -145,19 +150,19 @@ def _detection(figures: Report) -> str:
             ("reference lesions split", percent(figures["splits"])),
             ("reported lesions that merge several", percent(figures["merges"])),
             *((f"reference lesions {k.replace('_', ' ')}", v) for k, v in figures["outcomes"].items()),
-            *((f"false positives on: {k}", v) for k, v in figures["false_positives_on"].items()),
+            *((f"false positives on: {k.replace('_', ' ')}", v) for k, v in figures["false_positives_on"].items()),
         ],
     )
     plots = []
     for dimension, strata in figures["sensitivity_by"].items():
         rows_by = [(k, v["reported"]) for k, v in strata.items() if v["reported"]["value"] is not None]
-        marks = [(k, e["value"], _nan(e["low"]), _nan(e["high"]), e["n"]) for k, e in rows_by]
+        marks = [(k.replace("_", " "), e["value"], _nan(e["low"]), _nan(e["high"]), e["n"]) for k, e in rows_by]
         title, meaning = _STRATA.get(dimension, (dimension.replace("_", " "), dimension.replace("_", " ")))
         caption = f"Sensitivity (counted or uncertain) by {meaning}; lines: 95 % interval over patients; n: lesions."
         plots.append(_figure(charts.intervals(marks, f"sensitivity by {title}"), caption))
     curve = [(p["false_positives_per_patient"], p["sensitivity"]) for p in figures["froc"]]
     if curve:
-        plots.append(_figure(charts.froc(curve), "Lesions at or above a falling probability, whatever was decided on them."))
+        plots.append(_figure(charts.froc(curve), _FROC))
     bright = _table(
         "Sensitivity for clear lesions: SUVmax at least twice 2.5 and twice 4.0",
         ("lesions", "counted", "counted or uncertain", "n"),
@@ -179,7 +184,7 @@ def _location(figures: Report) -> str:
         ("vertebral level named", percent(where["level_named"]), where["level_named"]["n"]),
         ("Dice, mean", shown(shape["dice_mean"]), shape["dice_mean"]["n"]),
     ]
-    wrong = [(k, n) for k, n in where["organ_confusion"].items() if len(set(k.split(" -> "))) == 2]
+    wrong = [(k.replace("_", " "), n) for k, n in where["organ_confusion"].items() if len(set(k.split(" -> "))) == 2]
     extra = _table("Organ given instead (reference -> run)", ("pair", "lesions"), wrong) if wrong else ""
     return "<h2>Place and outline of the lesions found</h2>" + _table(_FOUND, ("figure", "value", "lesions"), rows) + extra
 
