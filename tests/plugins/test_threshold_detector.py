@@ -104,6 +104,16 @@ def test_a_focus_in_a_bright_liver_is_drawn_from_the_livers_own_level() -> None:
     assert all(c.measures.volume_ml > 50 for c in found[1:])  # the liver's ordinary uptake, to be excluded with a reason
 
 
+def test_an_organ_does_not_vanish_into_a_hotter_focus_on_its_surface() -> None:
+    liver = _pet([((75, 75, 90), 50, 3.2), ((75, 75, 148), 9, 12.0)], noise=0.1)  # a gallbladder, outside the map
+    values = (np.linalg.norm(_world() - np.array((75, 75, 90)), axis=-1) < 48).astype(np.uint16)
+    names = {1: Structure("liver", StructureKind.ORGAN, Organ.LIVER)}
+    mapped = Anatomy((NamedMap("toy", LabelMap(values, Grid(SHAPE, np.diag([*SPACING, 1.0]), "pet"), names)),))
+    focus = _detect(liver, mapped)[0]
+    assert focus.measures.volume_ml < 8
+    assert focus.centroid_lps_mm[2] > 135
+
+
 def test_without_a_pet_it_refuses() -> None:
     with pytest.raises(InputError, match="NO_PET"):
         factory(TABLE).detect(Study("k", PatientFacts(), Tracer.FDG, (), None, None), Anatomy())

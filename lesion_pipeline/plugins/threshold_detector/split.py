@@ -68,6 +68,11 @@ class _Judge:
         one, two = self.places[item.high.label].masked, self.places[item.low.label].masked
         return one is not None and one == two
 
+    def other_organ(self, item: Pass) -> bool:
+        """The lower peak is an organ's ordinary uptake and the higher one is not: an organ is no piece of a focus on it."""
+        one, two = self.places[item.high.label].masked, self.places[item.low.label].masked
+        return two is not None and one != two
+
     def apart(self, item: Pass) -> bool:
         """Both places are known and differ: ordinary uptake of an organ against anything else, or two organs."""
         one, two = self.places[item.high.label], self.places[item.low.label]
@@ -87,11 +92,15 @@ class _Judge:
 
     def distinct(self, item: Pass) -> bool:
         """First round: keep every peak that is not noise and not the same organ's ordinary uptake."""
-        return self.same_organ(item) or self.noise(item)
+        return self.same_organ(item) or (self.noise(item) and not self.other_organ(item))
 
     def one_lesion(self, item: Pass) -> bool:
         """Second round: which of the distinct peaks are one lesion."""
-        if self.same_organ(item) or self.noise(item):
+        if self.same_organ(item):
+            return True
+        if self.other_organ(item):
+            return False
+        if self.noise(item):
             return True
         if self.apart(item):
             return False

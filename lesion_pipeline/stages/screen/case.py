@@ -193,7 +193,8 @@ class Case:
         references = self.scene.references
         own = references.organs.get(self.site.structure)
         if self.share_of_bone() < 0.3:
-            return own.median if own is not None and self.site.distance_mm == 0 else 0.0
+            inside = self.site.distance_mm == 0 and self.share_of(self.site.structure) >= 0.5
+            return own.median if own is not None and inside else 0.0
         said = [own.median] if own is not None else []
         said += [references.marrow.median] if references.marrow is not None else []
         return min(said, default=0.0)

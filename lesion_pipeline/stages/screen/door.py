@@ -8,7 +8,20 @@ from math import log
 from lesion_pipeline.domain.anatomy import Anatomy
 from lesion_pipeline.domain.lesion import Decision, Finding, LesionClass, Reason, Screened
 from lesion_pipeline.domain.study import Study
-from lesion_pipeline.stages.screen import artefact, bone, ct_alone, limits, organs, pattern, soft, spine, urinary
+from lesion_pipeline.stages.screen import (
+    abdomen,
+    artefact,
+    bone,
+    ct_alone,
+    glands,
+    limits,
+    organs,
+    pattern,
+    pelvis,
+    soft,
+    spine,
+    urinary,
+)
 from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.combine import base_log_odds, probability
 from lesion_pipeline.stages.screen.corroboration import corroborate
@@ -47,6 +60,11 @@ RULES: Mapping[RuleName, Rule] = {
     "R18": soft.hilar_nodes,
     "R19": bone.whole_bone,
     "R20": limits.sub_resolution,
+    "GLANDS": glands.head_glands,
+    "BILE": abdomen.bile,
+    "KIDNEYS": abdomen.kidneys,
+    "GUT": abdomen.gut,
+    "PROSTATE": pelvis.prostate,
 }
 
 

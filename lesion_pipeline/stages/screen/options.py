@@ -7,12 +7,14 @@ from typing import Literal
 from pydantic import Field
 
 from lesion_pipeline.imaging.reference_regions import ReferenceRules
+from lesion_pipeline.stages.screen import receptor_tables as receptors
 from lesion_pipeline.stages.screen import rule_tables as rules_of
 from lesion_pipeline.stages.screen.rule_tables import Table
 
 RuleName = Literal[
     "ORGAN", "SPILL", "SMALL", "OWN", "EDGE", "RENAL", "PAIR", "PATTERN",
     "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19", "R20",
+    "GLANDS", "BILE", "KIDNEYS", "GUT", "PROSTATE",
 ]  # fmt: skip
 
 
@@ -132,5 +134,10 @@ class Options(Table):
     field_edge: rules_of.FieldEdge
     pattern: rules_of.Pattern
     sub_resolution: rules_of.SubResolution
+    glands: receptors.Glands
+    bile: receptors.Bile
+    kidneys: receptors.Kidneys
+    gut: receptors.Gut
+    prostate: receptors.Prostate
     coverage: Coverage
     references: ReferenceRules

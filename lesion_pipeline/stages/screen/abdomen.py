@@ -1,0 +1,162 @@
+"""Organs of the abdomen that take up receptor ligands and that no map may name: gallbladder, kidneys, bowel (3.1, R11)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lesion_pipeline.domain.anatomy import StructureKind
+from lesion_pipeline.domain.lesion import LesionClass
+from lesion_pipeline.imaging.places import Landmark
+from lesion_pipeline.stages.screen import organs
+from lesion_pipeline.stages.screen.case import Case
+from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
+
+_LIVER_PROBE_MM = 9.0
+
+
+def bile(case: Case) -> Outcome:
+    """Gallbladder and ducts: beside or under the liver, with the density of fluid; a metastasis is denser."""
+    rule = case.scene.options.bile
+    liver = case.scene.landmarks.get("liver")
+    if liver is None:
+        return NotAsked("BILE", "no liver in the anatomy")
+    away = case.distance("liver")
+    if away is None or away > rule.near_mm or case.share_of_bone() > rule.max_bone_share:
+        return None
+    hu = _core_hounsfield(case, rule.core)
+    if hu is None:
+        return NotAsked("BILE", "no CT of the place")
+    tissue = _liver_hounsfield(case)
+    if hu > rule.fluid_hu or (tissue is not None and tissue - hu < rule.below_liver_hu):
+        return None
+    at_its_place = case.centre[2] <= liver.centre[2] + rule.low_mm and case.centre[1] <= liver.centre[1] + rule.front_mm
+    against = f" against {tissue:.0f} HU of the liver" if tissue is not None else ""
+    where = "under the front of the liver, where the gallbladder lies" if at_its_place else "beside the liver"
+    text = f"bile: {hu:.0f} HU{against}, fluid {where}"
+    odds = rule.odds if at_its_place else rule.elsewhere_odds
+    return Fired("BILE", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
+
+
+def _core_hounsfield(case: Case, core: float) -> float | None:
+    """Mean HU where the uptake is at least ``core`` of the highest: the rim is mixed with its neighbours."""
+    hu = case.hounsfield
+    if hu is None:
+        return None
+    hot = case.weights >= core * float(case.weights.max())
+    return float(hu.reshape(len(case.weights), -1)[hot].mean())
+
+
+def _liver_hounsfield(case: Case) -> float | None:
+    """Median HU round the centre of the liver's reference sphere; None without one."""
+    reference = case.scene.references.liver
+    if reference is None:
+        return None
+    axis = np.arange(-_LIVER_PROBE_MM, _LIVER_PROBE_MM + 0.1, 3.0)
+    offsets = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    hu = case.scene.hounsfield(np.array(reference.centre_lps_mm) + offsets, case.frame)
+    return float(np.median(hu)) if hu is not None else None
+
+
+def kidneys(case: Case) -> Outcome:
+    """A body as large and as bright as a kidney, where the kidneys lie."""
+    rule = case.scene.options.kidneys
+    vertebra = case.scene.nearest_vertebra(case)
+    if vertebra is None or vertebra.level is None:
+        return NotAsked("KIDNEYS", "the level is not known")
+    mark = case.scene.landmarks.get(f"vertebra_{vertebra.level.name}")
+    if mark is None or vertebra.level.name not in rule.levels or case.share_of_bone() > rule.max_bone_share:
+        return None
+    aside, behind = abs(case.centre[0] - mark.centre[0]), case.centre[1] - mark.centre[1]
+    if not (rule.aside_low_mm <= aside <= rule.aside_high_mm and -rule.front_mm <= behind <= rule.back_mm):
+        return None
+    volume = case.measures.volume_ml
+    if volume < rule.volume_ml or case.suv_max < rule.hot_suv:
+        return None
+    text = (
+        f"kidney: {volume:.0f} ml with SUVmax {case.suv_max:.0f}, {aside:.0f} mm beside the spine at {vertebra.level.name}, "
+        "the size, the place and the uptake of a kidney"
+    )
+    return Fired("KIDNEYS", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+
+
+def gut(case: Case) -> Outcome:
+    """R11 for tracers of which duodenum and small bowel are always bright: mapped bowel, or the cavity where none is mapped."""
+    if case.places.codes(*case.scene.options.bowel.keys):
+        said = organs.bowel(case)
+        if said is not None:
+            return said
+    lumbar, top = _lumbar(case), _top_of_cavity(case)
+    if not lumbar or top is None:
+        return NotAsked("R11_BOWEL", "no lumbar spine or liver in the anatomy")
+    bone = _inside(case, StructureKind.BONE, StructureKind.VERTEBRA)
+    named = bone > case.scene.options.gut.max_bone_share or _inside(case, StructureKind.ORGAN) >= 0.5
+    if named or case.centre[2] > top or not _in_cavity(case, lumbar):
+        return None
+    return _station(case) if _at_a_node_station(case, lumbar) else _loop(case)
+
+
+def _station(case: Case) -> Fired | None:
+    """Where nodes lie: large but faint is bowel, for a node of that size is brighter."""
+    rule, volume = case.scene.options.gut, case.measures.volume_ml
+    if volume < rule.station_ml or case.suv_max >= rule.faint_suv:
+        return None
+    text = f"bowel rather than a node: {volume:.0f} ml but SUVmax only {case.suv_max:.1f}; bowel takes up this tracer"
+    return Fired("R11_BOWEL_FAINT", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+
+
+def _loop(case: Case) -> Fired:
+    rule, volume = case.scene.options.gut, case.measures.volume_ml
+    if volume >= rule.large_ml or case.elongation >= rule.elongation:
+        text = (
+            f"bowel: in the abdominal cavity, {volume:.0f} ml and {case.elongation:.1f} times longer than wide, the form of a "
+            "loop; duodenum and small bowel take up this tracer"
+        )
+        return Fired("R11_BOWEL_FORM", text, odds=rule.form_odds, klass=LesionClass.PHYSIOLOGIC)
+    text = "in the abdominal cavity, where duodenum and small bowel take up this tracer and no map names this loop"
+    return Fired("R11_BOWEL_UNMAPPED", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+
+
+def _inside(case: Case, *kinds: StructureKind) -> float:
+    """Share of the uptake inside structures of these kinds, without the margin: the rectum touches the sacrum."""
+    return float(sum(case.shares.inside[code] for code in case.places.codes_of_kind(*kinds)))
+
+
+def _lumbar(case: Case) -> list[Landmark]:
+    marks = case.scene.landmarks
+    return [m for key, m in marks.items() if key.startswith("vertebra_L") and not key.endswith("_posterior")]
+
+
+def _top_of_cavity(case: Case) -> float | None:
+    marks = case.scene.landmarks
+    if "liver" in marks:
+        return marks["liver"].centre[2]
+    kidney = marks.get("kidney_left") or marks.get("kidney_right")
+    return kidney.high[2] if kidney is not None else None
+
+
+def _in_cavity(case: Case, lumbar: list[Landmark]) -> bool:
+    """Before the lumbar bodies; in the pelvis before the back of the sacrum, between its walls and above the hip joints."""
+    marks, rule = case.scene.landmarks, case.scene.options.gut
+    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    if sacrum is None or case.centre[2] >= sacrum.high[2]:
+        nearest = min(lumbar, key=lambda m: abs(m.centre[2] - case.centre[2]))
+        return bool(case.centre[1] <= nearest.centre[1])
+    joints = [marks[k].high[2] for k in ("femur_left", "femur_right") if k in marks]
+    floor = min(joints) if joints else sacrum.low[2]
+    aside = abs(case.centre[0] - sacrum.centre[0])
+    return bool(case.centre[2] >= floor and aside <= rule.pelvis_mm and case.centre[1] <= sacrum.high[1])
+
+
+def _at_a_node_station(case: Case, lumbar: list[Landmark]) -> bool:
+    """Beside aorta and cava, which run along the front of the lumbar bodies, or at the pelvic wall along the iliac vessels."""
+    rule = case.scene.options.gut
+    wall = case.distance("hip", "sacrum", "vertebra_S")
+    if wall is not None and wall <= rule.wall_mm:
+        return True
+    low, high = min(m.low[2] for m in lumbar), max(m.high[2] for m in lumbar)
+    if not low <= case.centre[2] <= high:
+        return False
+    body = min(lumbar, key=lambda m: abs(m.centre[2] - case.centre[2]))
+    return bool(
+        case.centre[1] >= body.low[1] - rule.node_front_mm and abs(case.centre[0] - body.centre[0]) <= rule.node_aside_mm
+    )

@@ -1,0 +1,105 @@
+"""The numbers of the rules for tracers that bind to a receptor (PSMA ligands, somatostatin analogues) and for choline.
+
+Organs that no map may name are recognised by place, form and density (clinical specification 3.1). None has a default.
+"""
+
+from __future__ import annotations
+
+from lesion_pipeline.stages.screen.rule_tables import Table
+
+
+class Glands(Table):
+    """Salivary and lacrimal glands, above ``below_level``.
+
+    bone_hu: denser than this is bone; max_dense_share: of the focus, above which it lies in bone, and only a pair of SUVmax
+    within bone_suv_ratio is then taken for glands. A pair: heights differ by at most height_mm, depths by
+    depth_mm, the midpoint lies within midline_mm of the head's midline, SUVmax within suv_ratio, volumes within volume_ratio.
+    centre_mm, midline_odds: this near to the midline, where mucosa and sublingual glands lie. single_odds: without a partner.
+    """
+
+    below_level: str
+    bone_hu: float
+    max_dense_share: float
+    bone_suv_ratio: float
+    height_mm: float
+    depth_mm: float
+    midline_mm: float
+    suv_ratio: float
+    volume_ratio: float
+    centre_mm: float
+    odds: float
+    midline_odds: float
+    single_odds: float
+
+
+class Bile(Table):
+    """Gallbladder and bile ducts of a tracer that the liver excretes.
+
+    near_mm: from the liver. core: share of SUVmax from which the focus' density is judged; the density is fluid's when at most
+    fluid_hu and at least below_liver_hu less than the liver's. low_mm, front_mm: how far above and behind the liver's middle
+    the centre may lie at most to be where the gallbladder is. odds: fluid at that place; elsewhere_odds: elsewhere.
+    """
+
+    near_mm: float
+    core: float
+    fluid_hu: float
+    below_liver_hu: float
+    low_mm: float
+    front_mm: float
+    max_bone_share: float
+    odds: float
+    elsewhere_odds: float
+
+
+class Kidneys(Table):
+    """A kidney that no map names, or none whole: a large intense body beside the spine at ``levels``.
+
+    From volume_ml on, with SUVmax from hot_suv on; its centre aside_low_mm to aside_high_mm beside the spine and at most
+    front_mm before, back_mm behind the middle of the vertebral body.
+    """
+
+    levels: tuple[str, ...]
+    volume_ml: float
+    hot_suv: float
+    aside_low_mm: float
+    aside_high_mm: float
+    front_mm: float
+    back_mm: float
+    max_bone_share: float
+    odds: float
+
+
+class Gut(Table):
+    """Bowel that no map names, in the abdominal cavity in front of the spine.
+
+    Within node_front_mm before and node_aside_mm beside the lumbar vertebral bodies and within wall_mm of the pelvic bones,
+    where nodes lie, only what has at least station_ml and is fainter than faint_suv: a node of that size is brighter.
+    large_ml: from this volume on, or longer than ``elongation``, it has the form of bowel. pelvis_mm: half the pelvis' width.
+    """
+
+    node_front_mm: float
+    node_aside_mm: float
+    wall_mm: float
+    station_ml: float
+    faint_suv: float
+    pelvis_mm: float
+    large_ml: float
+    elongation: float
+    max_bone_share: float
+    odds: float
+    form_odds: float
+
+
+class Prostate(Table):
+    """Prostate or its bed: local disease is no metastasis.
+
+    Within aside_mm of the midline, between above_mm over and below_mm under the middle of the hip joints, in front of the
+    sacrum and not in bone.
+    """
+
+    aside_mm: float
+    above_mm: float
+    below_mm: float
+    front_mm: float
+    max_bone_share: float
+    odds: float

@@ -1,0 +1,235 @@
+"""Rules of receptor tracers: glands, bile, kidneys, bowel, prostate that no map names, and the lesions they must spare."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lesion_pipeline.domain.anatomy import Anatomy, NamedMap, Organ, Structure, StructureKind, VertebraInstance, VertebralLevel
+from lesion_pipeline.domain.geometry import Grid
+from lesion_pipeline.domain.lesion import Candidate, Evidence, Finding, LesionClass, Measures
+from lesion_pipeline.domain.pet import PatientFacts, Tracer
+from lesion_pipeline.domain.study import Study
+from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
+from lesion_pipeline.stages import localize, screen
+from lesion_pipeline.stages.screen import abdomen, glands, pelvis
+from lesion_pipeline.stages.screen.case import Case, Scene
+from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
+
+PRESET: dict[str, Any] = tomllib.loads((Path(__file__).resolve().parents[2] / "configs" / "fdg-petct.toml").read_text("utf-8"))
+OPTIONS = screen.Options(**PRESET["screen"])
+SHAPE = (75, 55, 200)  # 4 mm: 300 x 220 x 800 mm, LPS: i to the left, j to the back, k to the head
+GRID = Grid(SHAPE, np.diag([4.0, 4.0, 4.0, 1.0]), "pet")
+Box = tuple[tuple[float, float, float], tuple[float, float, float]]
+Mask = npt.NDArray[np.bool_]
+AXES = [np.arange(n) * 4.0 for n in SHAPE]
+HEIGHTS = {"C1": 720.0, "C3": 680.0, "C5": 640.0, "C7": 600.0, "T12": 360.0, "L1": 330.0, "L2": 300.0, "L3": 270.0, "L5": 210.0}
+MIDDLE = 150.0
+
+LIVER: Box = ((80, 90, 370), (60, 60, 60))
+SKULL: Box = ((150, 100, 770), (60, 80, 24))
+SACRUM: Box = ((150, 150, 160), (36, 24, 36))
+
+
+def _inside(box: Box) -> Mask:
+    (x, y, z), (a, b, c) = box
+    i, j, k = (np.abs(axis - at) <= half for axis, at, half in zip(AXES, (x, y, z), (a, b, c), strict=True))
+    return np.asarray(i[:, None, None] & j[None, :, None] & k[None, None, :])
+
+
+def _anatomy(*more: tuple[Structure, Box]) -> Anatomy:
+    bone, organ = StructureKind.BONE, StructureKind.ORGAN
+    drawn: list[tuple[Structure, Box]] = [
+        (Structure("liver", organ, Organ.LIVER), LIVER),
+        (Structure("skull", bone, Organ.BONE), SKULL),
+        (Structure("sacrum", bone, Organ.BONE), SACRUM),
+        (Structure("hip_left", bone, Organ.BONE), ((240, 130, 130), (16, 40, 60))),
+        (Structure("hip_right", bone, Organ.BONE), ((60, 130, 130), (16, 40, 60))),
+        (Structure("femur_left", bone, Organ.BONE), ((250, 110, 50), (20, 24, 50))),
+        (Structure("femur_right", bone, Organ.BONE), ((50, 110, 50), (20, 24, 50))),
+        (Structure("urinary_bladder", organ, Organ.BLADDER), ((150, 80, 130), (28, 28, 20))),
+        *(
+            (
+                Structure(f"vertebra_{name}", StructureKind.VERTEBRA, Organ.BONE, VertebralLevel[name], n + 1),
+                ((MIDDLE, 140, z), (20, 16, 12)),
+            )
+            for n, (name, z) in enumerate(HEIGHTS.items())
+        ),
+        *more,
+    ]
+    values = np.ones(SHAPE, dtype=np.uint16)
+    names = {1: Structure("body", StructureKind.REGION)}
+    for n, (structure, box) in enumerate(drawn, start=2):
+        values[_inside(box)] = n
+        names[n] = structure
+    vertebrae = tuple(
+        VertebraInstance(n + 1, VertebralLevel[name], 0.9, (MIDDLE, 140.0, z)) for n, (name, z) in enumerate(HEIGHTS.items())
+    )
+    return Anatomy((NamedMap("toy", LabelMap(values, GRID, names)),), vertebrae)
+
+
+PLAIN = _anatomy()
+
+
+def _cases(*foci: tuple[Box, float], hu: float | None = 40.0, liver_hu: float = 55.0, anatomy: Anatomy = PLAIN) -> list[Case]:
+    """Findings of even uptake in the toy patient, on a CT of one density but for the liver."""
+    suv = np.full(SHAPE, 0.6, dtype=np.float32)
+    suv[_inside(LIVER)] = 5.0
+    spots = [(_inside(box), height) for box, height in foci]
+    for mask, height in spots:
+        suv[mask] = height
+    ct = None
+    if hu is not None:
+        density = np.full(SHAPE, hu, dtype=np.float32)
+        density[_inside(LIVER) & ~np.any([mask for mask, _ in spots], axis=0)] = liver_hu
+        ct = Volume(density, GRID, Unit.HU, Modality.CT, "CT-1")
+    study = Study("toy", PatientFacts(), Tracer.PSMA_11, (), Volume(suv, GRID, Unit.SUVBW, Modality.PT, "PT-1"), ct)
+    found = tuple(
+        Candidate(f"C{n}", np.argwhere(mask).astype(np.int32), GRID, Modality.PT, "toy",
+                  Measures(float(mask.sum()) * GRID.voxel_ml, suv_max=height, suv_peak=0.9 * height, background=0.6))
+        for n, (mask, height) in enumerate(spots)
+    )  # fmt: skip
+    located = localize.run(found, study, anatomy, localize.Options(**PRESET["localize"]))
+    scene = Scene(study, anatomy, OPTIONS)
+    cases = [Case(Finding(f"L{n}", (one,), Evidence(pet="positive")), scene) for n, one in enumerate(located)]
+    for case in cases:
+        case.siblings = cases
+    return cases
+
+
+def _ball(x: float, y: float, z: float, half: float = 8.0) -> Box:
+    return (x, y, z), (half, half, half)
+
+
+def _fired(answer: Outcome, code: str) -> Fired:
+    assert isinstance(answer, Fired)
+    assert answer.code == code
+    assert answer.odds < 1.0
+    return answer
+
+
+PAROTIDS = ((210.0, 100.0, 690.0), (86.0, 104.0, 696.0))
+
+
+def test_two_alike_on_both_sides_of_the_head_are_glands() -> None:
+    left, right = (_ball(*where) for where in PAROTIDS)
+    one, other = _cases((left, 16.0), (right, 14.0))
+    said = _fired(glands.head_glands(one), "GLANDS_PAIR")
+    assert "L1 on the other side with SUVmax 14.0 against 16.0" in said.text
+    assert said.klass is LesionClass.PHYSIOLOGIC
+    _fired(glands.head_glands(other), "GLANDS_PAIR")
+
+
+def test_a_much_hotter_focus_has_no_partner_and_is_only_doubted() -> None:
+    left, right = (_ball(*where) for where in PAROTIDS)
+    hot, _ = _cases((left, 40.0), (right, 14.0))
+    single = _fired(glands.head_glands(hot), "GLANDS_SINGLE")
+    assert single.odds > OPTIONS.glands.odds
+
+
+def test_glands_of_a_turned_head_are_still_a_pair() -> None:
+    turned = ((222.0, 90.0, 690.0), (100.0, 108.0, 690.0))
+    one, _ = _cases(*((_ball(*where), 15.0) for where in turned))
+    _fired(glands.head_glands(one), "GLANDS_PAIR")
+
+
+def test_foci_in_dense_bone_of_the_skull_are_no_glands_unless_one_is_the_others_image() -> None:
+    left, right = _ball(200, 60, 760, 6), _ball(100, 60, 760, 6)
+    (alone,) = _cases((left, 9.0), hu=600.0)
+    assert glands.head_glands(alone) is None
+    unlike, _ = _cases((left, 9.0), (right, 6.0), hu=600.0)
+    assert glands.head_glands(unlike) is None
+    lacrimal, _ = _cases((left, 9.0), (right, 8.6), hu=600.0)
+    _fired(glands.head_glands(lacrimal), "GLANDS_PAIR")
+
+
+def test_mucosa_of_the_midline_and_what_is_below_the_head() -> None:
+    (palate,) = _cases((_ball(152, 60, 690), 5.0))
+    _fired(glands.head_glands(palate), "GLANDS_MIDLINE")
+    low, _ = _cases((_ball(210, 100, 560), 9.0), (_ball(90, 100, 560), 9.0))
+    assert glands.head_glands(low) is None  # supraclavicular nodes may come in pairs
+    (vertebra,) = _cases((_ball(MIDDLE, 140, 680), 9.0))
+    assert glands.head_glands(vertebra) is None
+    (nowhere,) = _cases((_ball(210, 100, 690), 9.0), anatomy=Anatomy())
+    assert isinstance(glands.head_glands(nowhere), NotAsked)
+
+
+GALLBLADDER = _ball(90, 40, 318, 12)
+
+
+def test_fluid_under_the_liver_is_bile_and_a_denser_focus_in_the_liver_is_not() -> None:
+    (bladder,) = _cases((GALLBLADDER, 40.0), hu=8.0)
+    said = _fired(abdomen.bile(bladder), "BILE")
+    assert "8 HU against 55 HU of the liver" in said.text
+    assert said.odds == OPTIONS.bile.odds
+    (metastasis,) = _cases((GALLBLADDER, 40.0), hu=38.0)
+    assert abdomen.bile(metastasis) is None
+    (duct,) = _cases((_ball(80, 110, 400, 8), 30.0), hu=8.0)
+    assert _fired(abdomen.bile(duct), "BILE").odds == OPTIONS.bile.elsewhere_odds
+    (far,) = _cases((_ball(220, 60, 318, 12), 40.0), hu=8.0)
+    assert abdomen.bile(far) is None
+    (blind,) = _cases((GALLBLADDER, 40.0), hu=None)
+    assert isinstance(abdomen.bile(blind), NotAsked)
+
+
+def test_a_kidney_is_known_by_size_place_and_uptake() -> None:
+    kidney: Box = ((208, 150, 310), (20, 20, 40))
+    (organ,) = _cases((kidney, 40.0))
+    assert "beside the spine at L2" in _fired(abdomen.kidneys(organ), "KIDNEYS").text
+    (node,) = _cases((_ball(180, 120, 310, 8), 40.0))
+    assert abdomen.kidneys(node) is None
+    (faint,) = _cases((kidney, 5.0))
+    assert abdomen.kidneys(faint) is None
+
+
+@pytest.mark.parametrize(
+    ("box", "suv", "code"),
+    [
+        (((200.0, 60.0, 250.0), (30.0, 10.0, 10.0)), 9.0, "R11_BOWEL_FORM"),
+        (_ball(200, 60, 250), 9.0, "R11_BOWEL_UNMAPPED"),
+        (_ball(150, 110, 170, 12), 5.0, "R11_BOWEL_FAINT"),  # a loop on the sacrum
+    ],
+)
+def test_loops_of_bowel_that_no_map_names(box: Box, suv: float, code: str) -> None:
+    (loop,) = _cases((box, suv))
+    _fired(abdomen.gut(loop), code)
+
+
+@pytest.mark.parametrize(
+    ("what", "box", "suv"),
+    [
+        ("a node beside the aorta", _ball(178, 116, 270), 12.0),
+        ("a node at the pelvic wall", _ball(206, 110, 150), 12.0),
+        ("a small faint node before the sacrum", _ball(150, 112, 170, 6), 5.0),
+        ("a node of the groin", _ball(230, 60, 60), 12.0),
+        ("a focus in a vertebra", _ball(MIDDLE, 140, 270), 12.0),
+        ("a focus in the liver", _ball(90, 80, 350), 12.0),
+        ("a node of the mediastinum", _ball(170, 90, 500), 12.0),
+    ],
+)
+def test_no_bowel(what: str, box: Box, suv: float) -> None:
+    (case,) = _cases((box, suv))
+    assert abdomen.gut(case) is None, what
+
+
+def test_mapped_bowel_is_believed() -> None:
+    loop: Box = ((200, 60, 250), (40, 12, 12))
+    mapped = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), loop))
+    (case,) = _cases((loop, 6.0), anatomy=mapped)
+    _fired(abdomen.gut(case), "R11_BOWEL")
+
+
+def test_what_lies_in_the_bed_of_the_prostate_is_no_metastasis() -> None:
+    (gland,) = _cases((_ball(154, 90, 50, 16), 8.0))
+    assert _fired(pelvis.prostate(gland), "PROSTATE").klass is LesionClass.PRIMARY
+    (node,) = _cases((_ball(206, 110, 80), 8.0))
+    assert pelvis.prostate(node) is None
+    (sacral,) = _cases((_ball(150, 150, 160), 8.0))
+    assert pelvis.prostate(sacral) is None
+    (blind,) = _cases((_ball(154, 90, 50), 8.0), anatomy=Anatomy())
+    assert isinstance(pelvis.prostate(blind), NotAsked)
