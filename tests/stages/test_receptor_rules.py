@@ -155,6 +155,12 @@ def test_mucosa_of_the_midline_and_what_is_below_the_head() -> None:
     assert glands.head_glands(low) is None  # supraclavicular nodes may come in pairs
     (vertebra,) = _cases((_ball(MIDDLE, 140, 680), 9.0))
     assert glands.head_glands(vertebra) is None
+    lungs = NamedMap("toy", LabelMap(np.where(_inside(((90, 110, 510), (50, 50, 60))), 1, 0).astype(np.uint16), GRID,
+                                     {1: Structure("lung_right", StructureKind.ORGAN, Organ.LUNG)}))  # fmt: skip
+    unnamed = Anatomy((lungs, NamedMap("head", LabelMap(_inside(SKULL).astype(np.uint16), GRID,
+                                                        {1: Structure("skull", StructureKind.BONE, Organ.BONE)}))))  # fmt: skip
+    one, _ = _cases(*((_ball(*where), 15.0) for where in PAROTIDS), anatomy=unnamed)
+    _fired(glands.head_glands(one), "GLANDS_PAIR")
     (nowhere,) = _cases((_ball(210, 100, 690), 9.0), anatomy=Anatomy())
     assert isinstance(glands.head_glands(nowhere), NotAsked)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +52,13 @@ def test_a_preset_is_complete_and_names_its_tracers(preset: str, tracers: set[Tr
     loaded = config.load(preset)
     assert set(loaded.settings.detect.tracers) == tracers
     assert _plugin(preset).connectivity == 26
+
+
+@pytest.mark.parametrize("preset", ["psma-petct", "dotatate-petct"])
+def test_a_fit_of_fdg_does_not_move_another_tracer(preset: str) -> None:
+    text = (Path(__file__).resolve().parents[2] / "configs" / f"{preset}.toml").read_text("utf-8")
+    stated = tomllib.loads(text)["screen"]["logistic"]
+    assert {"intercept", "uptake", "reference_suv", "contrast", "noise", "volume", "bone"} <= set(stated)
 
 
 def test_every_tracer_has_exactly_one_preset() -> None:

@@ -23,14 +23,14 @@ def head_glands(case: Case) -> Outcome:
     The lacrimal glands lie against the orbit's wall: two foci there of which one is the other's image are glands all the same.
     """
     rule = case.scene.options.glands
-    mark = case.scene.landmarks.get(f"vertebra_{rule.below_level}")
-    if mark is None:
-        return NotAsked(_CODE, f"no {rule.below_level} in the anatomy")
+    floor = _floor(case, rule)
+    if floor is None:
+        return NotAsked(_CODE, f"neither {rule.below_level} nor lungs in the anatomy")
     middle = _midline(case)
-    if middle is None or not _in_head(case, mark.centre[2]):
+    if middle is None or not _in_head(case, floor):
         return None
     soft = _in_soft_tissue(case, rule)
-    twin = _partner(case, rule, middle, mark.centre[2])
+    twin = _partner(case, rule, middle, floor)
     if not soft and (twin is None or _ratio(case.suv_max, twin.suv_max) > rule.bone_suv_ratio):
         return None
     if twin is not None:
@@ -45,6 +45,16 @@ def head_glands(case: Case) -> Outcome:
         return Fired(f"{_CODE}_MIDLINE", text, odds=rule.midline_odds, klass=LesionClass.PHYSIOLOGIC)
     text = "soft tissue of the head, where salivary and lacrimal glands take up this tracer; no partner on the other side"
     return Fired(f"{_CODE}_SINGLE", text, odds=rule.single_odds, klass=LesionClass.PHYSIOLOGIC)
+
+
+def _floor(case: Case, rule: Glands) -> float | None:
+    """LPS z from which on a place is called the head: a vertebra of the neck, or, where none was named, above the lungs."""
+    marks = case.scene.landmarks
+    named = marks.get(f"vertebra_{rule.below_level}")
+    if named is not None:
+        return named.centre[2]
+    tops = [mark.high[2] for key, mark in marks.items() if key.startswith("lung")]
+    return max(tops) + rule.above_lungs_mm if tops else None
 
 
 def _in_head(case: Case, floor: float) -> bool:

@@ -9,7 +9,7 @@ from lesion_pipeline.stages.screen.rule_tables import Table
 
 
 class Glands(Table):
-    """Salivary and lacrimal glands, above ``below_level``.
+    """Salivary and lacrimal glands, above ``below_level``, where that is not named above_lungs_mm over the lungs.
 
     bone_hu: denser than this is bone; max_dense_share: of the focus, above which it lies in bone, and only a pair of SUVmax
     within bone_suv_ratio is then taken for glands. A pair: heights differ by at most height_mm, depths by
@@ -18,6 +18,7 @@ class Glands(Table):
     """
 
     below_level: str
+    above_lungs_mm: float
     bone_hu: float
     max_dense_share: float
     bone_suv_ratio: float
