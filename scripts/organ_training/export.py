@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
+from lesion_pipeline.plugins.builtin_organs.network import CLASSES
 from scripts.organ_training.network import OrganNet
-from scripts.organ_training.paint import CLASSES, PATCH
+from scripts.organ_training.paint import PATCH
 
 
 def main() -> None:
@@ -20,7 +21,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
-    state = torch.load(args.checkpoint, weights_only=True)
+    state = torch.load(args.checkpoint, weights_only=True, map_location="cpu")
     net = OrganNet(len(CLASSES))
     net.load_state_dict(state["mean"])
     net.eval()

@@ -11,15 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from lesion_pipeline.plugins.builtin_organs.network import channels
 from scripts.organ_training import bodies as b
 
 PATCH = (64, 48, 48)
 PATCH_MM = 6.0
-#: Order of the network's outputs.
-CLASSES = (
-    "background", "spleen", "kidney", "liver", "urinary_bladder", "lung", "brain", "heart", "stomach", "bone", "bowel", "aorta",
-)  # fmt: skip
-
 TARGET = np.zeros(64, dtype=np.uint8)
 for _label, _klass in (
     (b.SPLEEN, 1),
@@ -30,6 +26,8 @@ for _label, _klass in (
     (b.BRAIN, 6),
     (b.HEART, 7),
     (b.STOMACH, 8),
+    (b.GLAND, 12),
+    (b.PROSTATE, 13),
 ):
     TARGET[b.ORGAN + _label] = _klass
 TARGET[[b.CORTEX, b.MARROW, b.THIN_BONE]] = 9
@@ -60,6 +58,16 @@ def field(rng: np.random.Generator, shape: tuple[int, ...], sigma: float) -> Flo
 
 def crop(tissues: Ints, rng: np.random.Generator, shape: tuple[int, ...] = PATCH) -> Ints:
     """A turned, stretched and bent crop; what lies beyond the map or beyond a random field of view is air (0)."""
+    index = np.rint(_place(tissues.shape, rng, shape)).astype(np.int32)
+    ok = np.all((index >= 0) & (index < np.array(tissues.shape)), axis=-1)
+    out = np.zeros(shape, dtype=np.uint8)
+    out[ok] = tissues[tuple(index[ok].T)]
+    out[:, :, _cut(rng, shape[2])] = 0
+    return out
+
+
+def _place(size: tuple[int, ...], rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Where the patch's voxels lie in a body of ``size``, in its voxels: turned, stretched, bent."""
     angle = np.radians(rng.normal(0, 5, 3))
     turn = np.eye(3)
     for axis in range(3):
@@ -70,26 +78,23 @@ def crop(tissues: Ints, rng: np.random.Generator, shape: tuple[int, ...] = PATCH
         turn = turn @ r
     scale = rng.uniform(0.88, 1.14) * rng.uniform(0.95, 1.05, 3)
     matrix = turn * (PATCH_MM / b.STEP / scale)[None, :]
-    size = np.array(tissues.shape)
     half = np.array(shape) * PATCH_MM / b.STEP / 2
-    centre = size / 2 + rng.uniform(-1, 1, 3) * np.array([14, 10, 0])
+    centre = np.array(size) / 2 + rng.uniform(-1, 1, 3) * np.array([14, 10, 0])
     centre[2] = rng.uniform(half[2] * 0.3, max(size[2] - half[2] * 0.3, half[2] * 0.3 + 1))
     grid = np.stack(np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij"), -1).astype(np.float32)
     where = grid @ matrix.T.astype(np.float32) + centre.astype(np.float32)
     amplitude = rng.uniform(0, 1.8)
     for axis in range(3):
         where[..., axis] += amplitude * field(rng, shape, 8.0)
-    index = np.rint(where).astype(np.int32)
-    ok = np.all((index >= 0) & (index < size), axis=-1)
-    out = np.zeros(shape, dtype=np.uint8)
-    out[ok] = tissues[tuple(index[ok].T)]
-    if rng.random() < 0.35:  # the scan begins or ends inside the patch
-        cut = int(rng.uniform(4, shape[2] * 0.6))
-        if rng.random() < 0.5:
-            out[:, :, :cut] = 0
-        else:
-            out[:, :, -cut:] = 0
-    return out
+    return np.asarray(where)
+
+
+def _cut(rng: np.random.Generator, length: int) -> slice:
+    """The slices that a field of view beginning or ending inside the patient leaves out."""
+    if rng.random() >= 0.35:
+        return slice(0, 0)
+    cut = int(rng.uniform(4, length * 0.6))
+    return slice(0, cut) if rng.random() < 0.5 else slice(length - cut, length)
 
 
 def paint(tissues: Ints, rng: np.random.Generator) -> Floats:
@@ -218,13 +223,6 @@ def _scan(hu: Floats, tissues: Ints, rng: np.random.Generator) -> Floats:
     return np.asarray(np.clip(out, -1024, 3000), dtype=np.float32)
 
 
-def channels(hu: Floats) -> Floats:
-    """The network's input: a wide and a soft-tissue window, (2, ...) float32."""
-    wide = np.clip(hu, -1024, 600) / 500 + 0.5
-    soft = (np.clip(hu, -160, 240) - 40) / 80
-    return np.stack([wide, soft]).astype(np.float32)
-
-
 def sample(tissues: Ints, rng: np.random.Generator) -> tuple[Floats, Ints]:
     """One training pair; where the patch holds nearly nothing, another is drawn."""
     for _ in range(8):
@@ -233,3 +231,20 @@ def sample(tissues: Ints, rng: np.random.Generator) -> tuple[Floats, Ints]:
             break
     # the ring that is painted as fat stays background for the network
     return channels(paint(patch, rng)), TARGET[patch]
+
+
+def simulated_sample(hu: Floats, target: Ints, rng: np.random.Generator) -> tuple[Floats, Ints]:
+    """A training pair out of a simulated body's own CT (STEP mm lattice): the same crops, other densities and noise."""
+    where = _place(hu.shape, rng, PATCH)
+    ok = np.all((where >= 0) & (where <= np.array(hu.shape) - 1), axis=-1)
+    lists = np.moveaxis(where, -1, 0)
+    out = ndimage.map_coordinates(hu, lists, order=1, mode="constant", cval=-1000.0).astype(np.float32)
+    labels = np.zeros(PATCH, dtype=np.uint8)
+    labels[ok] = target[tuple(np.rint(where[ok]).astype(np.int32).T)]
+    cut = _cut(rng, PATCH[2])
+    out[:, :, cut], labels[:, :, cut] = -1000.0, 0
+    out += rng.normal(0, 8) * (out > -300)
+    out = ndimage.gaussian_filter(out, rng.uniform(0.0, 0.45))
+    noise = ndimage.gaussian_filter(rng.standard_normal(PATCH).astype(np.float32), (0.4, 0.4, 0.2))
+    out += noise / noise.std() * rng.uniform(1, 20)
+    return channels(np.asarray(np.clip(out, -1024, 3000), dtype=np.float32)), labels

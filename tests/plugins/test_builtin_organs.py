@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import numpy.typing as npt
 import pytest
 
 from lesion_pipeline.domain.anatomy import Segmentation
+from lesion_pipeline.domain.errors import PluginFailedError
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.pet import PatientFacts, Tracer
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import Modality, Unit, Volume
 from lesion_pipeline.io.nifti import read_volume
 from lesion_pipeline.plugins.builtin_organs import factory
+from lesion_pipeline.plugins.builtin_organs.network import CLASSES, OrganProbabilities, load
 
 OPTIONS = {"lattice_mm": 5.0, "pet_lattice_mm": 5.0, "body_hu": -300.0, "bone_hu": 180.0}
 
@@ -135,8 +138,8 @@ def test_uptake_finds_excreting_kidneys_and_no_kidney_in_a_node() -> None:
     assert key_at(answer, (56, 55, -105)) == "kidney_left"
     assert key_at(answer, (-56, 55, -105)) == "kidney_right"
     assert key_at(answer, (0, 30, -110)) == "body"
-    without = segment(ct)
-    assert key_at(without, (56, 55, -105)) not in {"kidney_left", "kidney_right"}
+    cold = Volume(np.full_like(suv.values, 0.5), suv.grid, Unit.SUVBW, Modality.PT, "PT-1")
+    assert key_at(segment(ct, cold), (0, 30, -110)) == "body"
 
 
 def test_a_mirrored_volume_is_doubted() -> None:
@@ -159,6 +162,46 @@ def air(p: Field) -> npt.NDArray[np.float32]:
     return np.full(p.shape[:-1], -1000, dtype=np.float32)
 
 
+def head(p: Field) -> npt.NDArray[np.float32]:
+    """A skull of 8 mm round a brain, skin outside; nothing below."""
+    r = np.linalg.norm(p / np.array([1.0, 1.2, 1.1]), axis=-1)
+    hu = np.select([r < 64, r < 66, r < 74, r < 80], [36.0, 10.0, 900.0, -60.0], -1000.0)
+    texture = 6 * np.sin(p[..., 0] / 7) * np.sin(p[..., 1] / 9)
+    return np.asarray(hu + np.where(r < 64, texture, 0), dtype=np.float32)
+
+
+def test_a_head_alone_has_a_brain_and_no_organ_of_the_trunk() -> None:
+    keys = {s.key for s in segment(ct_of(head, np.eye(3), 5.0)).label_map.names.values()}
+    trunk = {"liver", "spleen", "kidney_left", "kidney_right", "heart", "stomach", "bowel", "urinary_bladder", "prostate"}
+    assert not keys & trunk
+    assert "brain" in keys
+
+
+def test_the_network_is_the_one_that_was_measured() -> None:
+    content = resources.files("lesion_pipeline.plugins.builtin_organs").joinpath("organs.onnx").read_bytes()
+    assert len(content) < 8e6
+    load(content)
+    with pytest.raises(PluginFailedError) as refused:
+        load(content[:-1] + bytes([content[-1] ^ 1]))
+    assert refused.value.code == "MODEL_ALTERED"
+
+
+def test_the_same_ct_gives_the_same_bytes() -> None:
+    ct = ct_of(torso_hu, np.eye(3), 6.0)
+    first, second = segment(ct), segment(ct)
+    assert first.label_map.values.tobytes() == second.label_map.values.tobytes()
+
+
+def test_probabilities_lie_where_the_voxels_lie() -> None:
+    """A block in one corner stays there when the 6 mm answer is asked on the 3 mm lattice."""
+    values = np.zeros((len(CLASSES), 20, 16, 24), dtype=np.float32)
+    values[CLASSES.index("liver"), 4:8, 2:6, 10:14] = 1.0
+    fine = OrganProbabilities(values, 3.0, (40, 32, 48)).fine("liver")
+    seen = np.argwhere(fine > 0.5)
+    np.testing.assert_array_equal(seen.min(axis=0), [8, 4, 20])
+    np.testing.assert_array_equal(seen.max(axis=0), [15, 11, 27])
+
+
 @pytest.mark.parametrize("nobody", [water, air])
 def test_no_patient_no_structures(nobody: Callable[[Field], npt.NDArray[np.float32]]) -> None:
     answer = segment(ct_of(nobody, np.eye(3), 6.0))
@@ -170,7 +213,7 @@ def test_thigh_has_no_organs() -> None:
     answer = segment(ct_of(thigh, np.eye(3), 5.0))
     keys = {s.key for s in answer.label_map.names.values()}
     assert keys == {"body", "bone_other"}
-    assert {"NO_LUNGS", "NO_SOFT_ORGANS"} <= {c.code for c in answer.caveats}
+    assert {"NO_LUNGS", "NO_SOFT_ORGANS", "NO_TRUNK"} <= {c.code for c in answer.caveats}
 
 
 def test_pet_alone_gives_the_outline_and_says_so() -> None:
@@ -191,7 +234,7 @@ def test_no_image_at_all() -> None:
 
 @pytest.mark.realdata
 def test_real_ct_against_labels(real_data: Callable[[str], Path]) -> None:
-    """Silver labels of a real CT (T11 to pelvis); the figures are measured, not tuned for."""
+    """Silver labels of a real CT (T11 to pelvis); bounds lie two to three hundredths under what is measured."""
     folder = real_data("ct_labelled")
     ct = read_volume(folder / "example_ct.nii.gz", Unit.HU, Modality.CT, "frame")
     reference = read_volume(folder / "example_seg_fast_force_split.nii.gz", Unit.ARBITRARY, Modality.OTHER, "frame")
@@ -205,7 +248,9 @@ def test_real_ct_against_labels(real_data: Callable[[str], Path]) -> None:
         return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
     bones = {s.key for s in label_map.names.values() if s.kind.value == "bone"}
-    assert dice([5], {"liver"}) > 0.85
-    assert dice([1], {"spleen"}) > 0.8
-    assert dice([21], {"urinary_bladder"}) > 0.75
+    assert dice([5], {"liver"}) > 0.87
+    assert dice([1], {"spleen"}) > 0.88
+    assert dice([2, 3], {"kidney_left", "kidney_right"}) > 0.78
+    assert dice([21], {"urinary_bladder"}) > 0.77
+    assert dice([10, 11, 12, 13, 14], {"lung_left", "lung_right"}) > 0.77
     assert dice([*range(25, 51), *range(69, 79), *range(91, 118)], bones) > 0.75

@@ -1,6 +1,7 @@
 """``builtin-organs``: body, lungs, airway, skeleton and the large organs from CT (and PET), with nothing to download.
 
-Structures are found by rules on a cubic lattice along the LPS axes. What it cannot see it does not draw, and says so.
+Body, lungs and skeleton are found by rules, the other organs by a small network that comes in the package and by rules that
+check it, all on a cubic lattice along the LPS axes. What it cannot see it does not draw, and says so.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.plugins.builtin_organs.body import body_from_ct, body_from_pet, looks_alive
 from lesion_pipeline.plugins.builtin_organs.chest import find_chest
 from lesion_pipeline.plugins.builtin_organs.frame import find_frame
+from lesion_pipeline.plugins.builtin_organs.fusion import believed_lungs, network_organs
 from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, lattice_over, on_lattice
+from lesion_pipeline.plugins.builtin_organs.network import load, predict
 from lesion_pipeline.plugins.builtin_organs.regions import Labels, name_bones
 from lesion_pipeline.plugins.builtin_organs.skeleton import find_bone
 from lesion_pipeline.plugins.builtin_organs.soft import find_soft_organs, seems_mirrored
@@ -30,14 +33,19 @@ _AIR_HU = -1024.0
 _COARSE = Caveat(
     "ORGANS_COARSE",
     _STAGE,
-    "organs were found by built-in rules: their borders are coarse, and pancreas, adrenals, bowel, lymph nodes and genital"
-    " organs are not told apart",
+    "organs were found by the built-in network and rules: their borders are coarse, bowel and stomach are unsure, and"
+    " pancreas, adrenals, lymph nodes and genital organs are not told apart",
 )
 _MIRRORED = Caveat(
     "VOLUME_MIRRORED",
     _STAGE,
     "the liver seems to lie on the left: left and right of the CT may be exchanged, so every side and organ named here is"
     " doubtful",
+)
+_NO_TRUNK = Caveat(
+    "NO_TRUNK",
+    _STAGE,
+    "the CT shows neither spine nor lungs nor skull, an arm or a leg perhaps: no organ is named in it",
 )
 
 
@@ -59,7 +67,7 @@ class BuiltinOrgans:
     """Works on what there is: CT for everything, PET alone for the outline of the body."""
 
     name = "builtin-organs"
-    version = "1.0"
+    version = "2.0"
     needs: frozenset[Modality] = frozenset()
 
     def __init__(self, options: Options) -> None:
@@ -92,11 +100,13 @@ class BuiltinOrgans:
     def _inside(self, hu: Floats, body: Mask, suv: Floats | None) -> tuple[Labels, tuple[Caveat, ...]]:
         """Labels of one body that fills its box, and what must be known of them."""
         step = self._options.lattice_mm
-        chest = find_chest(hu, body, step)
+        found = predict(load(), hu, step)
+        chest = believed_lungs(find_chest(hu, body, step), found, hu, body)
         bone = find_bone(hu, body, step, self._options.bone_hu) & ~chest.airway
         frame = find_frame(hu, body, bone, chest, step)
         labels: Labels = np.where(body, VALUE["body"], 0).astype(np.uint16)
-        soft = find_soft_organs(hu, suv, (body, bone), chest, frame)
+        seen = network_organs(found, hu, (body, bone), chest, frame)
+        soft = find_soft_organs(hu, suv, (body, bone), (chest, frame), seen)
         for key, mask in soft.items():
             labels[mask] = VALUE[key]
         labels[chest.left & ~bone] = VALUE["lung_left"]
@@ -111,6 +121,8 @@ class BuiltinOrgans:
             )
         if seems_mirrored(hu, (body, bone), chest, frame):
             caveats.append(_MIRRORED)
+        if np.isnan(frame.spine).all() and not chest.lungs.any() and "brain" not in soft:
+            caveats.append(_NO_TRUNK)
         if not soft:
             caveats.append(Caveat("NO_SOFT_ORGANS", _STAGE, "no soft organ could be told apart in the CT"))
         return labels, tuple(caveats)

@@ -5,10 +5,12 @@ Axis 0 runs to the patient's left, axis 1 to the back, axis 2 to the head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import edt
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from lesion_pipeline.domain.geometry import Grid, RigidTransform
 from lesion_pipeline.domain.volume import Volume
@@ -43,7 +45,7 @@ def on_lattice(volume: Volume, lattice: Grid, fill: float, link: RigidTransform 
     return _sampled(volume, lattice, to_index, fill)
 
 
-def _weights(count_in: int, count_out: int, step: float, start: float) -> tuple[Floats, Floats]:
+def axis_weights(count_in: int, count_out: int, step: float, start: float) -> tuple[Floats, Floats]:
     """Share of each input voxel in each output voxel along one axis (rows sum to 1), and how much of it was covered."""
     centre = start + step * np.arange(count_out)[:, None]
     half = max(abs(step), 1.0) / 2
@@ -55,24 +57,29 @@ def _weights(count_in: int, count_out: int, step: float, start: float) -> tuple[
     return rows.astype(np.float32), (covered / (2 * half)).astype(np.float32)
 
 
+def along_axes(values: Floats, rows: Sequence[Floats]) -> Floats:
+    """``rows[a]`` (count_out, count_in) applied along each axis a of ``values``; few weights of a row are not zero."""
+    out = values
+    for axis in sorted(range(3), key=lambda a: rows[a].shape[0] / rows[a].shape[1]):  # the one that shrinks most goes first
+        moved = np.moveaxis(out, axis, 0)
+        flat = np.ascontiguousarray(moved).reshape(moved.shape[0], -1)
+        done = sparse.csr_array(rows[axis]) @ flat
+        out = np.moveaxis(done.reshape(-1, *moved.shape[1:]), 0, axis)
+    return np.ascontiguousarray(out, dtype=np.float32)
+
+
 def _separable(
     volume: Volume, lattice: Grid, to_index: npt.NDArray[np.float64], order: npt.NDArray[np.intp], fill: float
 ) -> Floats:
     rows, inside = [], []
     for axis in range(3):
         source = int(order[axis])
-        weight, covered = _weights(volume.grid.shape[source], lattice.shape[axis], to_index[source, axis], to_index[source, 3])
+        weight, covered = axis_weights(
+            volume.grid.shape[source], lattice.shape[axis], to_index[source, axis], to_index[source, 3]
+        )
         rows.append(weight)
         inside.append(covered > 0.5)
-    values = volume.values.transpose(order)
-    nearest = rows[2]
-    out = np.zeros(lattice.shape, dtype=np.float32)
-    for k in range(values.shape[2]):
-        targets = np.flatnonzero(nearest[:, k])
-        if len(targets):
-            plane = rows[0] @ values[:, :, k] @ rows[1].T
-            for target in targets:
-                out[:, :, target] += plane * nearest[target, k]
+    out = along_axes(volume.values.transpose(order), rows)
     for axis, ok in enumerate(inside):
         np.moveaxis(out, axis, 0)[~ok] = fill
     return out
@@ -97,14 +104,20 @@ def ball(radius_vox: float) -> Mask:
 
 def grown(mask: Mask, radius_mm: float, step_mm: float) -> Mask:
     """Everything within ``radius_mm`` of the mask."""
-    if not mask.any():
-        return mask.copy()
-    return distance_to(mask, step_mm) <= radius_mm
+    out = np.zeros(mask.shape, dtype=bool)
+    box = window_box(mask, int(np.ceil(radius_mm / step_mm)) + 1)
+    if box is not None:
+        out[box] = distance_to(mask[box], step_mm) <= radius_mm
+    return out
 
 
 def shrunk(mask: Mask, radius_mm: float, step_mm: float) -> Mask:
     """What of the mask lies more than ``radius_mm`` from its outside; the border of the array counts as inside."""
-    return mask & ~grown(~mask, radius_mm, step_mm)
+    out = np.zeros(mask.shape, dtype=bool)
+    box = window_box(mask, 1)
+    if box is not None:
+        out[box] = distance_to(~mask[box], step_mm) > radius_mm
+    return out
 
 
 def distance_to(mask: Mask, step_mm: float) -> Floats:

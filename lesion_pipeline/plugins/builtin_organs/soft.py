@@ -1,11 +1,13 @@
-"""Soft organs by rules: the blob of even density that lies where the organ must lie. Coarse, and said to be.
+"""Soft organs: what the network found and the rules bear out, and by rules what it missed. Coarse, and said to be.
 
-Each organ is searched in a window of the patient's own frame, as what stays of the soft tissue there after an opening that
-parts it from its neighbours. No window (no lungs, no spine, no hips), no organ: nothing is drawn where it is merely expected.
+By rules an organ is the blob of even density that lies where the organ must lie, in a window of the patient's own frame: what
+stays of the soft tissue there after an opening that parts it from its neighbours. No window (no lungs, no spine, no hips),
+no blob: nothing is drawn where it is merely expected.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,46 +40,80 @@ _HEART = _Search((10.0, 300.0), 12.0, (200.0, 1600.0), 80.0)
 _FLANK = _Search((20.0, 160.0), 12.0, (0.0, 4500.0))
 _MIRRORED_ML = 450.0
 _BRAIN_ML = 100.0
+_LEAST_IN_WINDOW = 0.3
+_BESIDE_BLADDER = {"urinary_bladder", "bowel", "prostate"}
 #: The field of view must reach this far below the lungs before an organ under the diaphragm is looked for.
 _SEEN_BELOW_LUNGS_MM = 20.0
 
 
 def find_soft_organs(
-    hu: Floats, suv: Floats | None, tissue: tuple[Mask, Mask], chest: Chest, frame: BodyFrame
+    hu: Floats,
+    suv: Floats | None,
+    tissue: tuple[Mask, Mask],
+    places: tuple[Chest, BodyFrame],
+    seen: Mapping[str, Mask],
 ) -> dict[str, Mask]:
     """Masks by structure key, each (ni, nj, nk); only organs that were found are in it.
 
-    suv: the PET on the lattice, if any. tissue: the body, and its bones.
+    suv: the PET on the lattice, if any. tissue: the body, and its bones. seen: what the network found. The rules keep it where
+    it can be, find what it missed, and let the PET sharpen it.
     """
+    chest, frame = places
     bone = tissue[1]
     boneless = tissue[0] & ~bone
     step = frame.step_mm
     smooth = np.asarray(ndimage.gaussian_filter(hu, 4.0 / step))
     free = boneless & ~chest.lungs & ~chest.airway
-    out: dict[str, Mask] = {}
-    if frame.skull_base is not None:
-        brain = largest(frame.cranial)
-        if brain.sum() * step**3 / 1000 > _BRAIN_ML:
-            out["brain"] = brain
+    out = dict(seen)
+    _brain(out, frame)
     lateral = np.broadcast_to(frame.lateral_mm(hu.shape), hu.shape)
     behind = np.broadcast_to(frame.behind_mm(hu.shape), hu.shape)
-    inside_ribs = _inside_ribs(bone, chest, step)
-    for key, (search, window) in _windows(chest, frame, (lateral, behind), inside_ribs).items():
-        if key == "spleen" and suv is not None:  # hot kidneys first: a native spleen and kidney look alike
-            find_kidneys(out, smooth, suv, boneless, frame)
+    windows = _windows(chest, frame, (lateral, behind), _inside_ribs(bone, chest, step))
+    for key, (_, window) in windows.items():
+        if key in out and (out[key] & grown(window, 20.0, step)).sum() < _LEAST_IN_WINDOW * out[key].sum():
+            del out[key]
+    for key, (search, window) in windows.items():
+        if key == "spleen" and suv is not None and not {"kidney_left", "kidney_right"} & out.keys():
+            find_kidneys(out, smooth, suv, boneless, frame)  # hot kidneys first: a native spleen and kidney look alike
+        if key in out and key != "urinary_bladder":
+            continue
         taken = np.zeros(hu.shape, dtype=bool)
-        for other in out.values():
-            taken |= other
+        for other, mask in out.items():
+            if key != "urinary_bladder" or other not in _BESIDE_BLADDER:
+                taken |= mask
         box = window_box(window, round((search.neck_mm + 12.0) / step))
         if box is None:
             continue
         found = _blob(smooth[box], free[box] & ~taken[box], window[box], search, step)
-        if found is not None:
-            out[key] = np.zeros(hu.shape, dtype=bool)
-            out[key][box] = found
+        if found is None:
+            continue
+        whole = np.zeros(hu.shape, dtype=bool)
+        whole[box] = found
+        _enter(out, key, whole)
     if suv is not None:
         sharpen(out, suv, boneless, frame)
     return out
+
+
+def _enter(out: dict[str, Mask], key: str, found: Mask) -> None:
+    """A blob of a rule into the answer. Water with an edge draws a bladder better than the network that saw it does."""
+    if key not in out:
+        out[key] = found
+    elif (out[key] & found).any():
+        for other in _BESIDE_BLADDER & out.keys():
+            out[other] = np.asarray(out[other] & ~found)
+        out[key] = found
+
+
+def _brain(out: dict[str, Mask], frame: BodyFrame) -> None:
+    """What the skull encloses is brain; the network carries it on below the closed skull."""
+    if frame.skull_base is None:
+        return
+    enclosed = largest(frame.cranial)
+    if enclosed.sum() * frame.step_mm**3 / 1000 > _BRAIN_ML:
+        known = out.get("brain")
+        touching = known is not None and bool((known & enclosed).any())
+        out["brain"] = enclosed | known if known is not None and touching else enclosed
 
 
 def seems_mirrored(hu: Floats, tissue: tuple[Mask, Mask], chest: Chest, frame: BodyFrame) -> bool:

@@ -47,7 +47,7 @@ class Network:
             raise PluginNotFoundError(
                 "ONNXRUNTIME_ABSENT",
                 "onnxruntime is not installed",
-                advice="Install it with: pip install 'lesion-pipeline[onnx]'.",
+                advice="Install lesion-pipeline again: onnxruntime is part of it.",
             ) from absent
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
