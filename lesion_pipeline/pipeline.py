@@ -12,7 +12,7 @@ from lesion_pipeline.config import Config
 from lesion_pipeline.domain.caveat import Caveat
 from lesion_pipeline.domain.clinical import ClinicalFacts
 from lesion_pipeline.domain.protocols import AnatomySegmenter, LesionDetector, Registrar
-from lesion_pipeline.domain.result import Result
+from lesion_pipeline.domain.result import Charted, Result
 from lesion_pipeline.domain.study import Assembly
 from lesion_pipeline.recorder import Recorder
 from lesion_pipeline.stages import assemble, calibrate, coregister, delineate, detect, localize, match, screen, tally, verdict
@@ -34,8 +34,11 @@ class Plugins:
         return {guest.name: guest.facts for guest in guests if hasattr(guest, "facts")}
 
 
-def load_plugins(config: Config) -> Plugins:
-    """Every plug-in the preset names, with its own table as options. Raises PluginError or ConfigError."""
+def load_plugins(config: Config, *, detectors: bool = True) -> Plugins:
+    """Every plug-in the preset names, with its own table as options; without detectors where none is asked.
+
+    Raises PluginError or ConfigError.
+    """
     engines, tables = config.settings.engines, config.settings.plugins
     names: list[tuple[str, str, str]] = []
 
@@ -46,7 +49,7 @@ def load_plugins(config: Config) -> Plugins:
 
     return Plugins(
         segmenters=tuple(loaded(registry.segmenter_group(name), name) for name in engines.segmenters),
-        detectors=tuple(loaded(registry.DETECTORS, name) for name in engines.detectors),
+        detectors=tuple(loaded(registry.DETECTORS, name) for name in engines.detectors if detectors),
         registrars=tuple(loaded(registry.REGISTRARS, name) for name in engines.registrars),
         names=tuple(names),
     )
@@ -86,6 +89,23 @@ def run(source: Path, config: Config, plugins: Plugins, recorder: Recorder, clin
         plugins=plugins.names,
         caveats=caveats,
         plugin_facts=plugins.facts,
+    )
+
+
+def anatomy(source: Path, config: Config, plugins: Plugins, recorder: Recorder, *, nifti_ct: bool = False) -> Charted:
+    """The same story up to the anatomy. nifti_ct: ``source`` is one NIfTI file that the caller says is a CT in HU."""
+    do, settings = recorder.run, config.settings
+    series = do("assemble", assemble.from_nifti_ct, source) if nifti_ct else read(source, config, recorder)
+    study = do("coregister", coregister.run, series, settings.coregister, plugins.registrars)
+    known = do("delineate", delineate.run, study, plugins.segmenters, settings.delineate)
+    return Charted(
+        study=study,
+        anatomy=known,
+        preset=settings.name,
+        settings=config.as_json,
+        config_sha256=config.sha256,
+        plugins=plugins.names,
+        caveats=_distinct((*study.caveats, *known.caveats)),
     )
 
 

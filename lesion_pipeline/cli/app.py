@@ -12,7 +12,7 @@ from typing import cast
 import typer
 
 from lesion_pipeline import __version__
-from lesion_pipeline.cli import about, cohorts, console, study, tables
+from lesion_pipeline.cli import about, anatomy, cohorts, console, study, tables
 from lesion_pipeline.domain.errors import ConfigError, LesionPipelineError, PluginNotFoundError
 
 #: typer may bring a click of its own, so its error classes are reached through the one typer exports.
@@ -29,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(study.run)
+app.command()(anatomy.anatomy)
 app.command()(study.inspect)
 app.command()(study.convert)
 app.command()(tables.count)

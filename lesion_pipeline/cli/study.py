@@ -36,14 +36,14 @@ Clinical = Annotated[
 Overwrite = Annotated[bool, typer.Option(help="Replace whatever lies under the study's name in the output folder.")]
 
 
-def _writable(out: Path) -> None:
+def check_writable(out: Path) -> None:
     """Refuse before computing, not after. Raises ConfigError (OUTPUT_NOT_WRITABLE)."""
     nearest = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise ConfigError("OUTPUT_NOT_WRITABLE", f"nothing can be written to {out}", advice="Choose another output folder.")
 
 
-def _plugin_files(tables: dict[str, Any], preset: str, anatomy: Path | None, lesions: Path | None) -> None:
+def plugin_files(tables: dict[str, Any], preset: str, anatomy: Path | None, lesions: Path | None) -> None:
     """--anatomy and --lesions are plug-ins with a path; they go before, or instead of, what the preset names."""
     if anatomy:
         put(tables, "plugins.anatomy_from_file.path", str(anatomy))
@@ -73,11 +73,11 @@ def run(
     Writes OUT/<study key>/ with lesioncount.json, lesions.tsv, overlays/, labels/ and provenance.json.
     """
     tables = overrides(settings, pet_series=pet_series, ct_series=ct_series, weight=weight)
-    _plugin_files(tables, preset, anatomy, lesions)
+    plugin_files(tables, preset, anatomy, lesions)
     conf = config.load(preset, tables)
     plugins = pipeline.load_plugins(conf)
     facts = clinical_table.read(clinical) if clinical else None
-    _writable(out)
+    check_writable(out)
     log: list[dict[str, object]] = []
     with console.progress(quiet=quiet) as bar:
         recorder = Recorder("study", (bar, lambda event, fields: log.append({"event": event, **fields})))
@@ -125,7 +125,7 @@ def convert(
 ) -> None:
     """Write the chosen series as NIfTI: PET in SUVbw, CT in HU, MR as stored."""
     conf = config.load(preset, overrides(settings, pet_series=pet_series, ct_series=ct_series, weight=weight))
-    _writable(out)
+    check_writable(out)
     with console.progress(quiet=quiet) as bar:
         assembly = pipeline.read(source, conf, Recorder("study", (bar,)))
     written = []

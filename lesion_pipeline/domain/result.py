@@ -39,3 +39,16 @@ class Result:
     plugins: tuple[tuple[str, str, str], ...]  # (group, name, version)
     caveats: tuple[Caveat, ...]
     plugin_facts: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Charted:
+    """What is known of a study's anatomy, without any lesion. Fields as in ``Result``."""
+
+    study: Study
+    anatomy: Anatomy
+    preset: str
+    settings: Mapping[str, object]
+    config_sha256: str
+    plugins: tuple[tuple[str, str, str], ...]
+    caveats: tuple[Caveat, ...]

@@ -1,6 +1,8 @@
 """Structures by name: our keys, and the class names of common segmentation tools, with organ, kind and SNOMED CT code.
 
-Codes: SNOMED CT as in DICOM's CID 4031 and CID 7151; a structure without an entry there has none.
+Codes: SNOMED CT as in DICOM's CID 4031 and CID 7151 (clinical specification 8.2 and 8.3); vessels, muscles, lobes and cartilage
+as in totalsegmentator_snomed_mapping.csv (TotalSegmentator, Apache-2.0). A structure without an entry there has none
+(T13, L6).
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ _BASES: dict[str, tuple[StructureKind, Organ | None, str | None]] = {
     "aorta": (_R, None, "15825003"),
     "vessel": (_R, None, None),
     "muscle": (_T, Organ.SOFT_TISSUE, "91727004"),
+    "pleura": (_O, Organ.PLEURA, "3120008"),
+    "skin": (_O, Organ.SKIN, "39937001"),
     "lung": (_O, Organ.LUNG, "39607008"),
     "liver": (_O, Organ.LIVER, "10200004"),
     "gallbladder": (_R, None, "28231008"),
@@ -28,28 +32,38 @@ _BASES: dict[str, tuple[StructureKind, Organ | None, str | None]] = {
     "kidney": (_O, Organ.KIDNEY, "64033007"),
     "adrenal": (_O, Organ.ADRENAL, "23451007"),
     "urinary_bladder": (_O, Organ.BLADDER, "89837001"),
+    "ureter": (_R, None, "87953007"),
     "prostate": (_O, Organ.PROSTATE, "41216001"),
+    "seminal_vesicle": (_O, Organ.OTHER, "64739004"),
+    "uterus": (_O, Organ.OTHER, "35039007"),
+    "testis": (_O, Organ.OTHER, "40689003"),
     "ovary": (_O, Organ.OVARY, "15497006"),
     "breast": (_O, Organ.BREAST, "76752008"),
     "brain": (_O, Organ.BRAIN, "12738006"),
     "heart": (_O, Organ.HEART, "80891009"),
     "thyroid": (_O, Organ.THYROID, "69748006"),
     "head_glands": (_O, Organ.HEAD_GLANDS, None),
+    "parotid": (_O, Organ.HEAD_GLANDS, "45289007"),
+    "submandibular": (_O, Organ.HEAD_GLANDS, "54019009"),
+    "lacrimal": (_O, Organ.HEAD_GLANDS, "13561001"),
     "oesophagus": (_O, Organ.GI, "32849002"),
     "stomach": (_O, Organ.GI, "69695003"),
     "duodenum": (_O, Organ.GI, "38848004"),
     "small_bowel": (_O, Organ.GI, "30315005"),
     "colon": (_O, Organ.GI, "71854001"),
+    "rectum": (_O, Organ.GI, "34402009"),
     "bowel": (_O, Organ.GI, "113276009"),
     "skull": (_B, Organ.BONE, "89546000"),
+    "mandible": (_B, Organ.BONE, "91609006"),
     "spine": (_B, Organ.BONE, "421060004"),
     "rib": (_B, Organ.BONE, "113197003"),
-    "costal_cartilages": (_T, None, None),
+    "costal_cartilages": (_T, None, "50016007"),
     "sternum": (_B, Organ.BONE, "56873002"),
     "scapula": (_B, Organ.BONE, "79601000"),
     "clavicle": (_B, Organ.BONE, "51299004"),
     "humerus": (_B, Organ.BONE, "85050009"),
     "hip": (_B, Organ.BONE, "29836001"),
+    "ilium": (_B, Organ.BONE, "22356005"),
     "femur": (_B, Organ.BONE, "71341001"),
     "bone_other": (_B, Organ.BONE, "3138006"),
     "lymph_node": (_O, Organ.LYMPH_NODE, "59441001"),
@@ -65,7 +79,40 @@ _ALIASES: dict[str, str] = {
     "bladder": "urinary_bladder",
     "spinal_cord": "spinal_canal",
     "small_intestine": "small_bowel",
+    "vertebrae": "spine",
+    "hip_bone": "hip",
+    "parotid_gland": "parotid",
+    "submandibular_gland": "submandibular",
+    "lacrimal_gland": "lacrimal",
+    "gall_bladder": "gallbladder",
+    "adrenal_glands": "adrenal",
+    "small_intestines": "small_bowel",
 }
+
+#: Members of a family that have a code of their own, by the start of their key.
+_OWN_CODES: dict[str, str] = {
+    "lung_upper_lobe": "45653009",
+    "lung_middle_lobe": "72481006",
+    "lung_lower_lobe": "90572001",
+    "gluteus_maximus": "181674001",
+    "gluteus_medius": "78333006",
+    "gluteus_minimus": "75297007",
+    "autochthon": "244849004",
+    "iliopsoas": "68455001",
+    "pulmonary_vein": "122972007",
+    "brachiocephalic_trunk": "12691009",
+    "brachiocephalic_vein": "8887007",
+    "subclavian_artery": "29700009",
+    "common_carotid_artery": "32062004",
+    "atrial_appendage": "68786006",
+    "superior_vena_cava": "48345005",
+    "inferior_vena_cava": "64131007",
+    "portal_vein_and_splenic_vein": "110765007",
+    "iliac_artery": "73634005",
+    "iliac_vena": "46027005",
+}
+
+_SACRUM, _COCCYX = "54735007", "64688005"
 
 _VERTEBRA = re.compile(r"(?:vertebra|vertebrae|vert)_([CTLS]\d{1,2})", re.IGNORECASE)
 _RIB = re.compile(r"rib_(left|right)_(\d{1,2})")
@@ -101,8 +148,9 @@ def known_structure(name: str) -> Structure | None:
     if named_level:
         level = VertebralLevel.__members__.get(named_level[1].upper())
         return vertebra(level) if level is not None else None
-    if name == "sacrum":
-        return Structure("sacrum", StructureKind.VERTEBRA, Organ.BONE, VertebralLevel.S, None, "54735007")
+    if name in ("sacrum", "coccyx"):
+        level, code = (VertebralLevel.S, _SACRUM) if name == "sacrum" else (VertebralLevel.CO, _COCCYX)
+        return Structure(name, StructureKind.VERTEBRA, Organ.BONE, level, None, code)
     family = next((base for base, pattern in _FAMILIES.items() if pattern.fullmatch(name)), None)
     if family is not None:
         return _built(name, family)
@@ -124,8 +172,19 @@ def structure_from_words(words: str, code: str | None = None) -> Structure | Non
         found = known_structure(name)
         if found is not None:
             return found
-    base = next((b for b, (_, _, known) in _BASES.items() if code is not None and known == code), None)
-    return _built(base + side, base) if base is not None else None
+    return None if code is None else _by_code(code, side)
+
+
+def _by_code(code: str, side: str) -> Structure | None:
+    """The structure that a SNOMED CT code stands for; ``side``: _left, _right or nothing."""
+    name = {_SACRUM: "sacrum", _COCCYX: "coccyx"}.get(code)
+    name = name or next((f"vertebra_{level}" for level, known in _LEVEL_CODES.items() if str(known) == code), None)
+    name = name or next((base + side for base, (_, _, known) in _BASES.items() if known == code), None)
+    name = name or next((start + side for start, known in _OWN_CODES.items() if known == code), None)
+    if name is None:
+        return None
+    # a lobe without its side is known to be lung
+    return known_structure(name) or (known_structure(f"lung{side}") if name.startswith("lung_") else None)
 
 
 def _parted(name: str) -> tuple[str, str]:
@@ -137,4 +196,5 @@ def _parted(name: str) -> tuple[str, str]:
 
 def _built(key: str, base: str) -> Structure:
     kind, organ, code = _BASES[base]
-    return Structure(key, kind, organ, snomed=code)
+    own = next((c for start, c in _OWN_CODES.items() if key.startswith(start)), None)
+    return Structure(key, kind, organ, snomed=own or code)

@@ -21,6 +21,7 @@ from lesion_pipeline.io import dicom_values as dv
 from lesion_pipeline.io.rtstruct import frame_name
 
 SEGMENTATION = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+_SIDES = {"7771000": "left", "24028007": "right", "G-A101": "left", "G-A100": "right"}
 _HALF = 0.5  # of the largest fractional value: a voxel from here on belongs to the segment
 _LARGEST = 4_000_000_000  # voxels over all frames, beyond which an object is refused before it is decoded
 _SLICE_JITTER = 0.1  # of a slice step that positions may be off the regular lattice
@@ -28,12 +29,16 @@ _SLICE_JITTER = 0.1  # of a slice step that positions may be off the regular lat
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
-    """number, label as written, SNOMED (or other) code of its property type, and voxels (n, 3) int32 on the object's grid."""
+    """number, label as written, SNOMED (or other) code of its property type, and voxels (n, 3) int32 on the object's grid.
+
+    side: ``left`` or ``right``, where the property type has a modifier that says so.
+    """
 
     number: int
     label: str
     code: str | None
     voxels: npt.NDArray[np.int32]
+    side: str | None = None
 
 
 def read_segments(path: Path) -> tuple[Grid, tuple[Segment, ...]]:
@@ -63,8 +68,9 @@ def segments_of(dataset: Dataset) -> tuple[Grid, tuple[Segment, ...]]:
         voxels = np.column_stack([rows_columns[:, 1], rows_columns[:, 0], np.full(len(rows_columns), k)])
         found.setdefault(number, []).append(voxels.astype(np.int32))
     names = {number: (label, code) for number, label, code in _named(dataset)}
+    sides = {number: side for number, side in _sides(dataset) if side is not None}
     return grid, tuple(
-        Segment(number, *names.get(number, (f"segment {number}", None)), _joined(parts))
+        Segment(number, *names.get(number, (f"segment {number}", None)), _joined(parts), sides.get(number))
         for number, parts in sorted(found.items())
     )
 
@@ -105,6 +111,16 @@ def _named(dataset: Dataset) -> list[tuple[int, str, str | None]]:
         if number is not None and number > 0:
             out.append((int(number), dv.text(item, "SegmentLabel"), (dv.text(kind, "CodeValue") or None) if kind else None))
     return out
+
+
+def _sides(dataset: Dataset) -> Iterator[tuple[int, str | None]]:
+    """(segment number, side) of every segment, from the modifier of its property type, SNOMED CT or the older SRT."""
+    for item in dv.items(dataset, "SegmentSequence"):
+        number = dv.number(item, "SegmentNumber")
+        kind = dv.first_item(item, "SegmentedPropertyTypeCodeSequence")
+        modifier = dv.first_item(kind, "SegmentedPropertyTypeModifierCodeSequence") if kind else None
+        if number is not None and modifier is not None:
+            yield int(number), _SIDES.get(dv.text(modifier, "CodeValue"))
 
 
 def _pixels(dataset: Dataset, frames: int) -> npt.NDArray[np.generic]:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from lesion_pipeline.domain.anatomy import Segmentation, Structure, StructureKind
+from lesion_pipeline.domain.caveat import Caveat
 from lesion_pipeline.domain.errors import ConfigError, GridMismatchError, InputError
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.study import Study
@@ -73,7 +74,8 @@ class AnatomyFromFile:
         label_map = _read(self._path, self._options.names, image.grid)
         label_map = LabelMap(label_map.values, label_map.grid, _understood(label_map.names))
         _check_overlap(label_map, image.grid, self._options.least_overlap)
-        return with_vertebrae_in_order(label_map, self._options.vertebra_confidence, "the anatomy file")
+        answer = with_vertebrae_in_order(label_map, self._options.vertebra_confidence, "the anatomy file")
+        return Segmentation(answer.label_map, answer.vertebrae, (*answer.caveats, *_strangers(answer.label_map)))
 
 
 def _read(path: Path, names: str, image: Grid) -> LabelMap:
@@ -93,7 +95,7 @@ def _from_dicom(path: Path, image: Grid) -> LabelMap:
     """
     try:
         grid, segments = read_segments(path)
-        parts = [(s.label, s.code, s.voxels) for s in segments]
+        parts = [(" ".join(filter(None, (s.label, s.side))), s.code, s.voxels) for s in segments]
     except InputError as other:
         if other.code != "NOT_SEG":
             raise
@@ -145,6 +147,19 @@ def _understood(names: Mapping[int, Structure]) -> dict[int, Structure]:
     if len(set(keys)) != len(keys):  # two names of one structure (an alias): keep the file's own words
         return dict(names)
     return out
+
+
+def _strangers(label_map: LabelMap) -> tuple[Caveat, ...]:
+    """A caveat for structures that the vocabulary does not know: they keep their names and count under no organ."""
+    unknown = [
+        s.key
+        for s in label_map.names.values()
+        if s.kind is StructureKind.REGION and s.organ is None and known_structure(s.key) is None
+    ]
+    if not unknown:
+        return ()
+    sentence = f"{len(unknown)} structures of the anatomy file have names we do not know: they are kept and belong to no organ"
+    return (Caveat("UNKNOWN_STRUCTURES", "delineate", sentence),)
 
 
 def _check_overlap(label_map: LabelMap, image: Grid, least: float) -> None:

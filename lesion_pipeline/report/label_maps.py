@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lesion_pipeline.domain.anatomy import Structure, StructureKind
+from lesion_pipeline.domain.anatomy import Anatomy, Structure, StructureKind
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.lesion import Decision, Screened
 from lesion_pipeline.domain.result import Result
@@ -23,14 +23,27 @@ def write_label_maps(result: Result, folder: Path) -> tuple[Path, ...]:
 
     Returns the paths of the NIfTI files. Two maps of one source get numbers: ``source-2``.
     """
+    return _write([*anatomy_maps(result.anatomy), *lesion_maps(result.screened)], folder)
+
+
+def write_anatomy_maps(anatomy: Anatomy, folder: Path) -> tuple[Path, ...]:
+    """As ``write_label_maps``, for an anatomy without lesions."""
+    return _write(anatomy_maps(anatomy), folder)
+
+
+def anatomy_maps(anatomy: Anatomy) -> list[tuple[str, LabelMap]]:
+    """(file stem, label map) of every segmenter, in order of precedence."""
     maps: list[tuple[str, LabelMap]] = []
     seen: dict[str, int] = {}
-    for named in result.anatomy.maps:
+    for named in anatomy.maps:
         # "lesions" is a file of ours
         source = layout.safe_name(named.source if named.source != "lesions" else "anatomy-lesions")
         seen[source] = seen.get(source, 0) + 1
         maps.append((source if seen[source] == 1 else f"{source}-{seen[source]}", named.label_map))
-    maps += lesion_maps(result.screened)
+    return maps
+
+
+def _write(maps: Sequence[tuple[str, LabelMap]], folder: Path) -> tuple[Path, ...]:
     written = []
     for source, label_map in maps:
         path = layout.label_map(folder, source)

@@ -9,6 +9,12 @@
         provenance.json
         log.jsonl
 
+    OUT/<study key>/          of the command ``anatomy``
+        anatomy.json          levels and organs
+        anatomy.png           the spine laid straight, and the organs from the front
+        labels/<source>.nii.gz + <source>.names.json
+        log.jsonl
+
 A folder appears under its own name only when everything in it is written: see ``staged``.
 """
 
@@ -19,7 +25,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +43,16 @@ def study_folder(out: Path, study_key: str) -> Path:
 def count_json(folder: Path) -> Path:
     """The count JSON of a study folder."""
     return folder / "lesioncount.json"
+
+
+def anatomy_json(folder: Path) -> Path:
+    """Levels and organs of a study, of the command ``anatomy``."""
+    return folder / "anatomy.json"
+
+
+def anatomy_picture(folder: Path) -> Path:
+    """The page with the spine laid straight and the organs from the front."""
+    return folder / "anatomy.png"
 
 
 def lesion_table(folder: Path) -> Path:
@@ -81,17 +97,17 @@ def safe_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "unnamed"
 
 
-def holds_run_of(folder: Path, study_key: str) -> bool:
-    """True when the folder is a finished run of this study (its count JSON says so)."""
+def holds_run_of(folder: Path, study_key: str, answer: Callable[[Path], Path] = count_json) -> bool:
+    """True when the folder is a finished run of this study (its ``answer``, the count JSON or anatomy.json, says so)."""
     try:
-        document = json.loads(count_json(folder).read_text(encoding="utf-8"))
+        document = json.loads(answer(folder).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     study = document.get("study") if isinstance(document, dict) else None
     return isinstance(study, dict) and study.get("key") == study_key
 
 
-def refuse_foreign(out: Path, study_key: str, *, overwrite: bool = False) -> None:
+def refuse_foreign(out: Path, study_key: str, *, overwrite: bool = False, answer: Callable[[Path], Path] = count_json) -> None:
     """Raise ConfigError (OUTPUT_EXISTS) when writing would destroy something that is not a run of the same study.
 
     Ask before a long computation; ``staged`` asks again before it renames.
@@ -100,7 +116,7 @@ def refuse_foreign(out: Path, study_key: str, *, overwrite: bool = False) -> Non
     if overwrite or not (target.exists() or target.is_symlink()):
         return
     empty = target.is_dir() and not any(target.iterdir())
-    if not empty and not holds_run_of(target, study_key):
+    if not empty and not holds_run_of(target, study_key, answer):
         raise ConfigError(
             "OUTPUT_EXISTS",
             f"the output folder already holds {target.name}, which is not a finished run of this study",
@@ -109,13 +125,15 @@ def refuse_foreign(out: Path, study_key: str, *, overwrite: bool = False) -> Non
 
 
 @contextmanager
-def staged(out: Path, study_key: str, *, overwrite: bool = False) -> Iterator[Path]:
+def staged(
+    out: Path, study_key: str, *, overwrite: bool = False, answer: Callable[[Path], Path] = count_json
+) -> Iterator[Path]:
     """A folder under a temporary name, renamed to ``study_folder(out, study_key)`` when the block ends well.
 
     Contents reach the disk before the rename. When the block raises, nothing is left behind and an earlier run stays as it
     was. Raises ConfigError (OUTPUT_EXISTS), see ``refuse_foreign``.
     """
-    refuse_foreign(out, study_key, overwrite=overwrite)
+    refuse_foreign(out, study_key, overwrite=overwrite, answer=answer)
     created = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     target = study_folder(out, study_key)
@@ -123,7 +141,7 @@ def staged(out: Path, study_key: str, *, overwrite: bool = False) -> Iterator[Pa
     partial.mkdir()
     try:
         yield partial
-        refuse_foreign(out, study_key, overwrite=overwrite)
+        refuse_foreign(out, study_key, overwrite=overwrite, answer=answer)
         _to_disk(partial)
         _swap(partial, target)
     except BaseException:

@@ -46,22 +46,31 @@ def _curve(centres: Array) -> tuple[Array, Array, Array]:
     return points, np.cross(down, left), left
 
 
-def _sheet(ct: Volume, points: Array, across: Array, reach: Array, thick: Array) -> npt.NDArray[np.uint8]:
-    """Grey picture (n, m): the CT along the curve and ``across`` it, the mean over ``thick`` offsets (k, n, 3)."""
+def _sheet(
+    ct: Volume, points: Array, across: Array, reach: Array, thick: Array, *, window: tuple[float, float]
+) -> npt.NDArray[np.uint8]:
+    """Grey picture (n, m): the image along the curve and ``across`` it, the mean over ``thick`` offsets (k, n, 3)."""
     total = np.zeros((len(points), len(reach)))
     for offset in thick:
         where = points[:, None] + offset[:, None] + reach[None, :, None] * across[:, None]
         index = np.moveaxis(ct.grid.index(where.reshape(-1, 3)), -1, 0)
-        hu = ndimage.map_coordinates(ct.values, index, order=1, mode="constant", cval=-1024.0)
+        hu = ndimage.map_coordinates(ct.values, index, order=1, mode="constant", cval=min(window[0], -1024.0))
         total += hu.reshape(total.shape)
-    low, high = WINDOW_HU
+    low, high = window
     return np.asarray(np.clip((total / len(thick) - low) / (high - low), 0.0, 1.0) * 255, dtype=np.uint8)
 
 
-def spine_picture(ct: Volume, vertebrae: Sequence[VertebraInstance], label_map: LabelMap | None = None) -> bytes | None:
+def spine_picture(
+    ct: Volume,
+    vertebrae: Sequence[VertebraInstance],
+    label_map: LabelMap | None = None,
+    *,
+    window: tuple[float, float] = WINDOW_HU,
+) -> bytes | None:
     """PNG: sagittal and coronal sheets, names with probabilities beside them; None for fewer than two vertebrae.
 
-    ct: HU, and centres in the CT's frame. label_map: tints what a vertebra was given, if it lies in the same frame.
+    ct: HU (or an MR, with a ``window`` of its own), and centres in its frame.
+    label_map: tints what a vertebra was given, if it lies in the same frame.
     """
     ordered = sorted(vertebrae, key=lambda v: v.instance)
     if len(ordered) < 2:
@@ -70,7 +79,10 @@ def spine_picture(ct: Volume, vertebrae: Sequence[VertebraInstance], label_map: 
     points, front, left = _curve(centres)
     thin = np.array([-3.0, 0.0, 3.0])[:, None, None]
     depth, width = np.arange(-BACK_MM, FRONT_MM), np.arange(-ASIDE_MM, ASIDE_MM)
-    sheets = [_sheet(ct, points, front, depth, thin * left), _sheet(ct, points, left, width, thin * front)]
+    sheets = [
+        _sheet(ct, points, front, depth, thin * left, window=window),
+        _sheet(ct, points, left, width, thin * front, window=window),
+    ]
     tinted = [_tint(sheets[0], points, front, depth, label_map), _tint(sheets[1], points, left, width, label_map)]
     page = _page(tinted)
     draw = ImageDraw.Draw(page)

@@ -1,6 +1,7 @@
 """Study -> named organs and vertebrae: every segmenter is asked in turn, its answer is checked, the first one wins.
 
-The order of the segmenters is their precedence: where two maps speak of one place, the earlier is believed. A segmenter whose
+The order of the segmenters is their precedence: where two maps speak of one place, the earlier is believed, so that vertebrae
+may come from one and organs from another. A vertebra has one number in all of them. A segmenter whose
 modality the study lacks is skipped and the result says so; one that breaks its contract is blamed by name.
 """
 
@@ -12,7 +13,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from lesion_pipeline.domain.anatomy import Anatomy, NamedMap, Segmentation, StructureKind, VertebraInstance
 from lesion_pipeline.domain.caveat import Caveat
@@ -27,6 +28,7 @@ from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.protocols import AnatomySegmenter
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import Modality
+from lesion_pipeline.imaging.vertebra_layers import Merged, merge, merge_by_name, renumbered
 
 STAGE = "delineate"
 
@@ -36,13 +38,15 @@ _KEY = re.compile(r"[a-z][a-z0-9]*(_[a-zA-Z0-9]+)*")
 class Options(BaseModel):
     """when_unavailable: what to do where a segmenter lacks its weights or its programme.
 
-    same_vertebra_mm: two segmenters speak of one vertebra when their centres lie within this distance.
+    same_vertebra_mm, same_vertebra_across_mm: two segmenters speak of one vertebra when their centres lie within these
+    distances along the spine and across it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     when_unavailable: Literal["refuse", "go_on"]
-    same_vertebra_mm: float
+    same_vertebra_mm: float = Field(gt=0)
+    same_vertebra_across_mm: float = Field(gt=0)
 
 
 def run(study: Study, segmenters: Sequence[AnatomySegmenter], options: Options) -> Anatomy:
@@ -60,13 +64,17 @@ def run(study: Study, segmenters: Sequence[AnatomySegmenter], options: Options) 
             caveats.append(doubt)
             continue
         answer = _checked(answer, segmenter.name, study)
-        maps.append(NamedMap(segmenter.name, answer.label_map))
         caveats.extend(answer.caveats)
+        layer = NamedMap(segmenter.name, answer.label_map)
         if vertebrae and answer.vertebrae:
-            vertebrae, doubts = _reconcile(vertebrae, answer.vertebrae, segmenter.name, options.same_vertebra_mm)
-            caveats.extend(doubts)
+            merged = _merged(study, maps, vertebrae, answer, options)
+            vertebrae = merged.vertebrae
+            maps = [NamedMap(m.source, renumbered(m.label_map, merged.first)) for m in maps]
+            layer = NamedMap(segmenter.name, renumbered(answer.label_map, merged.second))
+            caveats.extend(_disagreement(merged, segmenter.name))
         else:
             vertebrae = vertebrae or answer.vertebrae
+        maps.append(layer)
     if not any(np.any(m.label_map.values) for m in maps):
         caveats.append(Caveat("NO_ANATOMY", STAGE, "no segmenter could name any structure, so places are unknown"))
     return Anatomy(tuple(maps), vertebrae, tuple(dict.fromkeys(caveats)))
@@ -161,26 +169,27 @@ def _broken(name: str, what: str) -> PluginContractError:
     return PluginContractError("BAD_SEGMENTATION", f"the segmenter {name} {what}", advice="Report it to the plug-in's authors.")
 
 
-def _reconcile(
-    first: tuple[VertebraInstance, ...], second: tuple[VertebraInstance, ...], source: str, within_mm: float
-) -> tuple[tuple[VertebraInstance, ...], Iterable[Caveat]]:
-    """The first list stays; where the second names the same place otherwise, confidence is halved and the other name kept."""
-    centres = np.array([v.centroid_lps_mm for v in second])
-    out: list[VertebraInstance] = []
-    disagreeing: list[str] = []
-    for vertebra in first:
-        distance = np.linalg.norm(centres - np.array(vertebra.centroid_lps_mm), axis=1)
-        other = second[int(distance.argmin())]
-        if distance.min() > within_mm or vertebra.level is None or other.level in (None, vertebra.level):
-            out.append(vertebra)
-            continue
-        disagreeing.append(f"{vertebra.level.name}/{other.level.name}" if other.level else vertebra.level.name)
-        halved = vertebra.confidence / 2
-        names = ((vertebra.level, halved), (other.level, halved)) if other.level else ()
-        out.append(replace(vertebra, confidence=halved, alternatives=vertebra.alternatives or names))
-    if not disagreeing:
-        return tuple(out), ()
-    sentence = (
-        f"{source} names {len(disagreeing)} vertebrae otherwise ({', '.join(disagreeing[:6])}); their confidence is halved"
-    )
-    return tuple(out), (Caveat("VERTEBRA_NAMES_DISAGREE", STAGE, sentence),)
+def _merged(
+    study: Study, maps: Sequence[NamedMap], first: tuple[VertebraInstance, ...], answer: Segmentation, options: Options
+) -> Merged:
+    """The vertebrae so far with those of a further layer, by place where a transform links the two, else by name."""
+    numbered = (m.label_map for m in maps if any(s.kind is StructureKind.VERTEBRA for s in m.label_map.names.values()))
+    believed = next(numbered, maps[0].label_map)
+    try:
+        link = study.frames.between(answer.label_map.grid.frame, believed.grid.frame)
+    except FrameMismatchError:
+        return merge_by_name(first, answer.vertebrae)
+    moved = [
+        replace(v, centroid_lps_mm=(float(x), float(y), float(z)))
+        for v in answer.vertebrae
+        for x, y, z in link.apply(np.array([v.centroid_lps_mm]))
+    ]
+    return merge(first, moved, options.same_vertebra_mm, options.same_vertebra_across_mm)
+
+
+def _disagreement(merged: Merged, source: str) -> Iterable[Caveat]:
+    if not merged.disagreeing:
+        return ()
+    told = ", ".join(f"{believed.name}/{other.name}" for believed, other in merged.disagreeing[:6])
+    sentence = f"{source} names {len(merged.disagreeing)} vertebrae otherwise ({told}); their confidence is halved"
+    return (Caveat("VERTEBRA_NAMES_DISAGREE", STAGE, sentence),)

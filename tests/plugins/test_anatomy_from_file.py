@@ -86,7 +86,7 @@ def test_tsv_elsewhere_and_full_table(tmp_path: Path) -> None:
 def test_vertebrae_upside_down_are_doubted(tmp_path: Path) -> None:
     table = {"7": "vertebrae_L1", "9": "vertebrae_T12", "3": {"key": "tumour_bed", "kind": "region"}}
     answer = factory({**TABLE, "path": str(saved(tmp_path, table))}).segment(study())
-    assert [c.code for c in answer.caveats] == ["VERTEBRAE_OUT_OF_ORDER"]
+    assert [c.code for c in answer.caveats] == ["VERTEBRAE_OUT_OF_ORDER", "UNKNOWN_STRUCTURES"]
 
 
 def test_folder_of_masks(tmp_path: Path) -> None:
@@ -146,6 +146,11 @@ def test_unknown_names_are_unknown() -> None:
         ("T12", None, "vertebra_T12"),
         ("Leber", "10200004", "liver"),
         ("organ 7 right", "64033007", "kidney_right"),
+        ("Segment 3", "36470004", "vertebra_L3"),
+        ("Segment 4", "54735007", "sacrum"),
+        ("Segment 5 left", "45653009", "lung_upper_lobe_left"),
+        ("Segment 6", "72481006", "lung"),
+        ("Parotid gland left", None, "parotid_left"),
     ],
 )
 def test_plain_words_and_codes(words: str, code: str | None, key: str) -> None:
@@ -177,3 +182,22 @@ def test_contours_of_a_structure_set_become_structures(tmp_path: Path) -> None:
     found = factory({**TABLE, "path": str(path)}).segment(Study("s", PatientFacts(), Tracer.FDG, (), None, ct))
     assert {s.key for s in found.label_map.names.values()} == {"kidney_left"}
     assert found.label_map.at(where.world([[5, 5, 5], [5, 5, 6]])).tolist() == [1, 0]
+
+
+def test_codes_of_the_specification() -> None:
+    """Clinical specification 8.2 and 8.3, and the mapping of TotalSegmentator for what is not in it."""
+    expected = {
+        "vertebra_T7": "62487009", "vertebra_S1": "65985001", "sacrum": "54735007", "coccyx": "64688005", "pleura": "3120008",
+        "rectum": "34402009", "uterus": "35039007", "mandible": "91609006", "lung_lower_lobe_right": "90572001",
+        "lung_left": "39607008", "inferior_vena_cava": "64131007", "iliopsoas_left": "68455001",
+        "costal_cartilages": "50016007",
+        "rib_left_7": "113197003", "vertebra_T13": None, "vertebra_L6": None,
+    }  # fmt: skip
+    assert {key: getattr(known_structure(key), "snomed", "unknown") for key in expected} == expected
+
+
+def test_strange_names_are_kept_and_told(tmp_path: Path) -> None:
+    table = {"7": "flux_capacitor", "9": "vertebrae_L1", "3": "spleen"}
+    answer = factory({**TABLE, "path": str(saved(tmp_path, table))}).segment(study())
+    assert {s.key for s in answer.label_map.names.values()} == {"flux_capacitor", "vertebra_L1", "spleen"}
+    assert [(c.code, c.message.split(" ")[0]) for c in answer.caveats] == [("UNKNOWN_STRUCTURES", "1")]

@@ -24,7 +24,7 @@ from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.stages import delineate
 
-OPTIONS = delineate.Options(when_unavailable="go_on", same_vertebra_mm=12.0)
+OPTIONS = delineate.Options(when_unavailable="go_on", same_vertebra_mm=12.0, same_vertebra_across_mm=40.0)
 LIVER = Structure("liver", StructureKind.ORGAN, Organ.LIVER)
 
 
@@ -129,7 +129,7 @@ def test_missing_weights_stop_the_study_or_not() -> None:
     assert [c.code for c in anatomy.caveats] == ["SEGMENTER_UNAVAILABLE"]
     assert "Install them." in anatomy.caveats[0].message
     with pytest.raises(PluginNotFoundError):
-        delineate.run(study(), [absent], delineate.Options(when_unavailable="refuse", same_vertebra_mm=12.0))
+        delineate.run(study(), [absent], OPTIONS.model_copy(update={"when_unavailable": "refuse"}))
 
 
 def test_disagreeing_names_halve_the_confidence() -> None:
@@ -146,3 +146,48 @@ def test_the_first_that_names_vertebrae_is_believed_even_if_it_comes_second() ->
     named = Fake(lambda: segmentation(vertebrae=(vertebra(1, VertebralLevel.L1, 0.0),)), "b")
     anatomy = delineate.run(study(), [Fake(segmentation, "a"), named], OPTIONS)
     assert [v.level for v in anatomy.vertebrae] == [VertebralLevel.L1]
+
+
+def numbered(names: tuple[VertebralLevel, ...], zs: tuple[float, ...], y: float = 0.0) -> Segmentation:
+    """A map whose voxel n holds vertebra n, and its list; centres at (0, y, z)."""
+    values = np.zeros((4, 4, 4), dtype=np.uint16)
+    values.reshape(-1)[: len(names)] = np.arange(1, len(names) + 1)
+    structures = {
+        n: Structure(f"vertebra_{level.name}", StructureKind.VERTEBRA, Organ.BONE, level, n) for n, level in enumerate(names, 1)
+    }
+    found = tuple(
+        VertebraInstance(n, level, 0.9, (0.0, y, z)) for n, (level, z) in enumerate(zip(names, zs, strict=True), start=1)
+    )
+    return Segmentation(LabelMap(values, grid(), structures), found)
+
+
+def test_a_vertebra_has_one_number_in_every_layer() -> None:
+    """The second tool gives the centre of body and arch, 20 mm behind, and sees one vertebra more above."""
+    level = VertebralLevel
+    first = numbered((level.T12, level.L1), (30.0, 0.0))
+    second = numbered((level.T11, level.T12, level.L1), (55.0, 31.0, 2.0), y=20.0)
+    anatomy = delineate.run(study(), [Fake(lambda: first, "a"), Fake(lambda: second, "b")], OPTIONS)
+    assert [(v.instance, v.level) for v in anatomy.vertebrae] == [(1, level.T11), (2, level.T12), (3, level.L1)]
+    assert anatomy.vertebrae[1].centroid_lps_mm == (0.0, 0.0, 30.0)
+    for layer in anatomy.maps:
+        assert {s.level: s.instance for s in layer.label_map.names.values()} == {
+            v.level: v.instance for v in anatomy.vertebrae if layer.source == "b" or v.level is not level.T11
+        }
+    assert anatomy.caveats == ()
+
+
+def test_layers_that_name_a_vertebra_otherwise_share_its_number() -> None:
+    level = VertebralLevel
+    first, second = numbered((level.T12, level.L1), (30.0, 0.0)), numbered((level.L1, level.L2), (30.0, 0.0))
+    anatomy = delineate.run(study(), [Fake(lambda: first, "a"), Fake(lambda: second, "b")], OPTIONS)
+    assert [(v.instance, v.level, v.confidence) for v in anatomy.vertebrae] == [(1, level.T12, 0.45), (2, level.L1, 0.45)]
+    assert [s.instance for s in anatomy.maps[1].label_map.names.values()] == [1, 2]
+    assert "T12/L1, L1/L2" in anatomy.caveats[0].message
+
+
+def test_vertebrae_from_one_and_organs_from_another() -> None:
+    spine = numbered((VertebralLevel.L1, VertebralLevel.L2), (30.0, 0.0))
+    anatomy = delineate.run(study(), [Fake(lambda: spine, "spine"), Fake(segmentation, "organs")], OPTIONS)
+    assert [m.source for m in anatomy.maps] == ["spine", "organs"]
+    assert [v.level for v in anatomy.vertebrae] == [VertebralLevel.L1, VertebralLevel.L2]
+    assert anatomy.find("liver") is not None
