@@ -128,6 +128,12 @@ class Places:
             tissue[take] = said[take]
         return np.where(out > 0, out, tissue)
 
+    def opinions(self, points: npt.NDArray[np.float64]) -> Iterator[Codes]:
+        """What each map that names organs, bones or vertebrae says by itself at each LPS point (n, 3) of ``frame``."""
+        for layer in self._layers:
+            if layer.solid.any():
+                yield layer.solid[layer.labels(points)]
+
     def region(self, key: str, points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_] | None:
         """Is each point inside a region such as ``spinal_canal``? None if no map knows that region."""
         code = self._codes.get(key)

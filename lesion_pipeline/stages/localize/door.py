@@ -14,7 +14,7 @@ from lesion_pipeline.domain.volume import Volume
 from lesion_pipeline.imaging.places import Places
 from lesion_pipeline.imaging.shares import around, shares
 from lesion_pipeline.stages.localize.options import Options
-from lesion_pipeline.stages.localize.organs import main_structure, organ_probabilities
+from lesion_pipeline.stages.localize.organs import contradicted, main_structure, organ_probabilities
 from lesion_pipeline.stages.localize.vertebrae import in_spine, vertebra_shares
 
 STAGE = "localize"
@@ -47,9 +47,11 @@ def _site(candidate: Candidate, study: Study, anatomy: Anatomy, places: Places, 
     canal = places.region("spinal_canal", points)
     in_canal = float(np.average(canal, weights=weights)) if canal is not None else 0.0
     organs, doubts = organ_probabilities(divided, nearby, centre, in_canal, places=places, options=options)
+    organs, contradiction = contradicted(organs, points, weights, places, options)
     vertebrae = vertebra_shares(divided, places, anatomy, options)
     structure, distance = main_structure(divided, nearby, in_canal, places, options)
-    return Site(organs, structure, in_spine(vertebrae, organs, in_canal, places), vertebrae, distance, doubts)
+    spinal = in_spine(vertebrae, organs, in_canal, places)
+    return Site(organs, structure, spinal, vertebrae, distance, (*doubts, *contradiction))
 
 
 def _weights(candidate: Candidate, study: Study) -> npt.NDArray[np.float64]:

@@ -31,7 +31,8 @@ class Options(BaseModel):
     second share from which two organs are kept as a mixture. nearest_mm: reach of the nearest organ when none holds the lesion;
     nearest_weight: its weight at contact. involved_share, involved_ml: a vertebra is involved from either of them on;
     spill_share: below it never, however large the lesion. rib_head_vertebra_share: a rib lesion belongs to the vertebra from
-    this share on. reach_mm: how far structures around a lesion are looked for.
+    this share on. reach_mm: how far structures around a lesion are looked for. other_layer: probability given to the organ
+    that another layer of the anatomy names for most of the lesion.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,4 +47,5 @@ class Options(BaseModel):
     spill_share: float = Field(ge=0, le=1)
     rib_head_vertebra_share: float = Field(gt=0, le=1)
     reach_mm: float = Field(gt=0)
+    other_layer: float = Field(ge=0, lt=0.5)
     nodes: Nodes

@@ -51,6 +51,33 @@ def organ_probabilities(
     return _normal(weights), ("OUTSIDE_NAMED_ORGANS",)
 
 
+def contradicted(
+    organs: Probabilities,
+    points_lps_mm: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64],
+    places: Places,
+    options: Options,
+) -> tuple[Probabilities, tuple[str, ...]]:
+    """The probabilities with a part for every organ that a further layer names instead, and a doubt if one does.
+
+    points, weights: the lesion's voxels (n, 3) and their uptake (n,). A layer speaks from ``sure_share`` of the uptake on; one
+    that names nothing there contradicts nobody. The organ of precedence stays the likeliest.
+    """
+    if not organs:
+        return organs, ()
+    others: set[Organ] = set()
+    for codes in places.opinions(points_lps_mm):
+        said = np.asarray(np.bincount(codes, weights / weights.sum(), len(places.structures)), dtype=np.float64)
+        for organ, share in _by_organ(said, places).items():
+            if share >= options.sure_share and organ not in dict(organs):
+                others.add(organ)
+    if not others:
+        return organs, ()
+    given = options.other_layer
+    mixed = {organ: p * (1.0 - given) for organ, p in organs} | dict.fromkeys(sorted(others, key=_rank), given / len(others))
+    return _normal(mixed), ("ORGAN_LAYERS_DISAGREE",)
+
+
 def main_structure(
     divided: Shares, nearby: dict[int, float], in_canal: float, places: Places, options: Options
 ) -> tuple[str, float]:
