@@ -60,11 +60,16 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Marrow:
-    """Uptake of the patient's own vertebral bodies: median over vertebrae, CV between them, (key, median) of each."""
+    """Uptake of the patient's own vertebral bodies, diseased ones left out.
+
+    median: over the vertebrae; cv: robust variation between them (1.4826 * MAD / median); vertebrae: (key, median SUV) of all;
+    mad: typical median absolute deviation of the voxels inside one healthy vertebra, i.e. how uneven this marrow is.
+    """
 
     median: float
     cv: float
     vertebrae: tuple[tuple[str, float], ...]
+    mad: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +96,12 @@ def measure_references(pet: Volume, places: Places, rules: ReferenceRules) -> Re
     """Place and measure every reference region that the anatomy allows, on the PET's own voxels."""
     notes: list[str] = []
     organs: dict[str, OrganUptake] = {}
-    bodies: list[tuple[str, float]] = []
+    bodies: list[tuple[str, OrganUptake]] = []
     for structure, values in places.samples(pet, limit=20_000):
         median = float(np.median(values))
         organs[structure.key] = OrganUptake(median, float(np.median(np.abs(values - median))), len(values))
         if structure.kind is StructureKind.VERTEBRA and not structure.key.endswith("_posterior"):
-            bodies.append((structure.key, median))
+            bodies.append((structure.key, organs[structure.key]))
     return References(
         liver=_liver(pet, places, rules, notes),
         blood=_blood(pet, places, rules, notes),
@@ -106,16 +111,18 @@ def measure_references(pet: Volume, places: Places, rules: ReferenceRules) -> Re
     )
 
 
-def _marrow(bodies: list[tuple[str, float]], rules: ReferenceRules, notes: list[str]) -> Marrow | None:
+def _marrow(bodies: list[tuple[str, OrganUptake]], rules: ReferenceRules, notes: list[str]) -> Marrow | None:
+    """The middle of the vertebrae speaks, whatever some of them do: a few diseased or irradiated ones change nothing."""
     if len(bodies) < rules.min_marrow_vertebrae:
         notes.append(f"marrow reference: {len(bodies)} vertebrae in the scan, {rules.min_marrow_vertebrae} needed")
         return None
-    medians = np.array([m for _, m in bodies])
+    medians = np.array([body.median for _, body in bodies])
     middle = float(np.median(medians))
-    # diseased vertebrae must not speak for the healthy ones: those far above the median leave the variation
-    healthy = medians[medians <= rules.max_ratio * middle]
-    cv = float(healthy.std() / healthy.mean()) if len(healthy) and healthy.mean() > 0 else 0.0
-    return Marrow(middle, cv, tuple(bodies))
+    healthy = medians <= rules.max_ratio * middle
+    spread = 1.4826 * float(np.median(np.abs(medians[healthy] - np.median(medians[healthy]))))
+    cv = spread / middle if middle > 0 else 0.0
+    mad = float(np.median([body.mad for (_, body), fit in zip(bodies, healthy, strict=True) if fit]))
+    return Marrow(middle, cv, tuple((key, body.median) for key, body in bodies), mad)
 
 
 def structure_box(pet: Volume, places: Places, key: str) -> Window | None:

@@ -137,8 +137,26 @@ def test_liver_blood_and_marrow_are_measured_where_they_are_quiet() -> None:
     assert found.blood.mean == pytest.approx(1.5)
     assert found.marrow is not None
     assert found.marrow.median == pytest.approx(1.75, abs=0.06)
+    assert found.marrow.mad == pytest.approx(0.0)  # each of these vertebrae is even
     assert found.organs["liver"].mad == pytest.approx(0.0675, abs=0.02)
     assert found.notes == ()
+
+
+def test_diseased_vertebrae_do_not_speak_for_the_marrow() -> None:
+    grid = Grid(SHAPE, STRAIGHT, "ct")
+    rng = np.random.default_rng(5)
+    values = np.ones(SHAPE)
+    spine = []
+    for n, (name, usual) in enumerate((("L5", 1.6), ("L4", 1.7), ("L3", 9.0), ("L2", 1.65), ("L1", 5.0)), start=1):
+        mask = _inside(grid, (100, 136, 44 * n), (20, 12, 16))
+        values[mask] = usual + rng.normal(0, 0.3, int(mask.sum()))
+        spine.append((_vertebra(name, n), mask))
+    pet = Volume(values.astype(np.float32), grid, Unit.SUVBW, Modality.PT, "PT-1")
+    found = measure_references(pet, Places(Anatomy((NamedMap("a", _map(grid, *spine)),)), Frames(), "ct"), RULES)
+    assert found.marrow is not None
+    assert found.marrow.median == pytest.approx(1.7, abs=0.06)
+    assert found.marrow.cv < 0.1
+    assert found.marrow.mad == pytest.approx(0.6745 * 0.3, abs=0.05)
 
 
 def test_a_diseased_liver_is_refused_with_a_sentence() -> None:

@@ -274,6 +274,41 @@ def test_pairs_and_midline_of_the_neck() -> None:
     assert _fired(soft.head_and_neck_pair(_case(_box((120, 80, 390), (6, 6, 6)), 4.0)), "MIDLINE_HEAD_NECK").odds < 1
 
 
+def test_the_neck_begins_above_t1_where_c7_has_no_name() -> None:
+    midline = _box((120, 80, 390), (6, 6, 6))
+    nameless = _anatomy()
+    (named,) = nameless.maps
+    names = {v: s for v, s in named.label_map.names.items() if s.key != "vertebra_C7"}
+    values = np.where(np.isin(named.label_map.values, list(names)), named.label_map.values, 0).astype(np.uint16)
+    nameless = Anatomy((NamedMap("toy", LabelMap(values, GRID, names)),), nameless.vertebrae)
+    assert isinstance(soft.head_and_neck_pair(_case(midline, 4.0, nameless)), Fired)
+    assert soft.head_and_neck_pair(_case(_box((120, 80, 340), (6, 6, 6)), 4.0, nameless)) is None
+
+
+def test_uptake_beside_the_heart_is_doubted_but_not_in_bone_or_lung() -> None:
+    heart = Structure("heart", StructureKind.ORGAN, Organ.HEART), _box((150, 90, 370), (20, 20, 20))
+    anatomy = _anatomy(heart)
+    beside = _fired(organs.heart_wall(_case(_box((150, 120, 370), (6, 6, 6)), 8.0, anatomy)), "HEART_WALL")
+    assert beside.odds < 1
+    assert not beside.excluded
+    assert "mm from the heart" in beside.text
+    assert organs.heart_wall(_case(_box((200, 90, 370), (6, 6, 6)), 8.0, anatomy)) is None  # farther away
+    assert organs.heart_wall(_case(_box((120, 136, 350), (6, 6, 6)), 8.0, anatomy)) is None  # in T1
+    assert organs.heart_wall(_case(_box((150, 90, 370), (6, 6, 6)), 8.0, anatomy)) is None  # the heart's own rule speaks
+    assert isinstance(organs.heart_wall(_case(_box((150, 120, 370), (6, 6, 6)), 8.0)), NotAsked)
+
+
+def test_a_focus_in_bone_is_told_against_the_patients_own_marrow() -> None:
+    marrow = tuple((_box((120, 136, z), (20, 16, 14)), 2.0) for z in LEVELS.values())
+    values = np.full(SHAPE, 1.0, dtype=np.float32)
+    for where, suv in (*marrow, (_box(L1, SPOT), 7.0)):
+        values[where] = suv
+    case = _case(_box(L1, SPOT), 7.0)
+    study = replace(case.scene.study, pet=Volume(values, GRID, Unit.SUVBW, Modality.PT, "PT-1"))
+    (told,) = screen.run([case.finding], study, case.scene.anatomy, OPTIONS)
+    assert "SUVmax 3.5 times the patient's own marrow" in told.reasons[0].text
+
+
 def test_r20_small_and_edge() -> None:
     tiny = _box(L1, (2, 2, 2))
     assert _fired(limits.sub_resolution(_case(tiny, 6.0)), "R20_SUB_RESOLUTION").ceiling is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ def test_a_fit_of_fdg_does_not_move_another_tracer(preset: str) -> None:
     text = (Path(__file__).resolve().parents[2] / "configs" / f"{preset}.toml").read_text("utf-8")
     stated = tomllib.loads(text)["screen"]["logistic"]
     assert {"intercept", "uptake", "reference_suv", "contrast", "noise", "volume", "bone"} <= set(stated)
+
+
+def test_fdg_bone_must_exceed_the_patients_own_marrow_and_its_unevenness() -> None:
+    def limit(median: float, mad: float) -> float:
+        return _thresholds("fdg-petct", replace(_references((1.9, 0.2)), marrow=Marrow(median, 0.1, (), mad))).bone
+
+    assert limit(1.2, 0.1) == pytest.approx(2.5)  # the floor
+    assert limit(2.4, 0.1) == pytest.approx(3.6)  # 1.5 times
+    assert limit(2.4, 0.4) == pytest.approx(4.8)  # 6 MAD above
 
 
 def test_every_tracer_has_exactly_one_preset() -> None:

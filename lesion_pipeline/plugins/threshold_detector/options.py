@@ -40,10 +40,13 @@ class SoftTissueRule(_Table):
 
 
 class BoneRule(_Table):
-    """Candidate threshold in bone: max(floor, marrow_factor * median of the patient's own vertebral bodies)."""
+    """Candidate threshold in bone: the highest of floor, marrow_factor * median of the patient's own vertebral bodies, and
+    that median + marrow_mad_factor * MAD of the voxels inside them: uneven marrow must be exceeded by what makes it uneven.
+    """
 
     floor: float = Field(gt=0)
     marrow_factor: float = Field(ge=0)
+    marrow_mad_factor: float = Field(ge=0)
 
 
 class LungRule(_Table):

@@ -27,7 +27,10 @@ def thresholds(references: References, soft: SoftTissueRule, bone: BoneRule, bon
     if not bones_known:
         return Thresholds(level, level, basis)
     marrow = references.marrow
-    return Thresholds(level, max(bone.floor, bone.marrow_factor * marrow.median) if marrow else bone.floor, basis)
+    if marrow is None:
+        return Thresholds(level, bone.floor, basis)
+    own = max(bone.marrow_factor * marrow.median, marrow.median + bone.marrow_mad_factor * marrow.mad)
+    return Thresholds(level, max(bone.floor, own), basis)
 
 
 def _soft(references: References, rule: SoftTissueRule) -> tuple[float, str]:

@@ -32,7 +32,7 @@ def marrow_activation(case: Case) -> Outcome:
         return None
     text = (
         f"activated marrow: {100 * brighter:.0f} % of the vertebrae are brighter than the liver, "
-        f"this place only {ratio:.1f} times the marrow's median"
+        f"this place only {ratio:.1f} times the marrow's median, where a lesion must reach {rule.ratio:g} times"
     )
     return Fired("R3_MARROW", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
 

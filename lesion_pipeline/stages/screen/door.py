@@ -40,6 +40,7 @@ RULES: Mapping[RuleName, Rule] = {
     "EDGE": artefact.field_edge,
     "PAIR": soft.head_and_neck_pair,
     "PATTERN": pattern.whole_body_pattern,
+    "HEART": organs.heart_wall,
     "RENAL": urinary.renal_bed,
     "R1": soft.brown_fat,
     "R2": soft.muscle,
@@ -142,6 +143,9 @@ def _measured(case: Case, base: float) -> Reason:
         parts.insert(0, f"SUVmax {measures.suv_max:.1f}")
     if measures.suv_peak is not None and measures.background:
         parts.append(f"SUVpeak {measures.suv_peak / measures.background:.1f} times its surroundings")
+    marrow = case.scene.references.marrow
+    if measures.suv_max is not None and marrow is not None and marrow.median > 0 and case.share_of_bone() >= 0.3:
+        parts.append(f"SUVmax {measures.suv_max / marrow.median:.1f} times the patient's own marrow")
     own = case.finding.located.candidate.probability
     if own is not None:
         parts.append(f"the detector's own probability {own:.2f}")

@@ -12,7 +12,7 @@ from lesion_pipeline.stages.screen import rule_tables as rules_of
 from lesion_pipeline.stages.screen.rule_tables import Table
 
 RuleName = Literal[
-    "ORGAN", "SPILL", "SMALL", "OWN", "EDGE", "RENAL", "PAIR", "PATTERN",
+    "ORGAN", "SPILL", "HEART", "SMALL", "OWN", "EDGE", "RENAL", "PAIR", "PATTERN",
     "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19", "R20",
     "GLANDS", "BILE", "KIDNEYS", "GUT", "PROSTATE",
 ]  # fmt: skip
@@ -106,6 +106,7 @@ class Options(Table):
     rules: tuple[RuleName, ...]
     reach_mm: float = Field(gt=0)
     urinary_excretion: bool
+    heart_wall: rules_of.HeartWall
     logistic: Logistic
     decide: Decide
     corroboration: Corroboration

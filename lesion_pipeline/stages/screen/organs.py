@@ -66,6 +66,20 @@ def spill(case: Case) -> Outcome:
     return None
 
 
+def heart_wall(case: Case) -> Outcome:
+    """3.1: myocardium, which takes up FDG as it likes, and the wall of the atria: beside the heart, in no organ of its own."""
+    rule = case.scene.options.heart_wall
+    if not case.places.codes("heart"):
+        return NotAsked("HEART_WALL", "no heart in the anatomy")
+    away = case.distance("heart")
+    if away is None or away > rule.reach_mm or case.share_of_bone() > rule.max_bone_share:
+        return None
+    if case.share("heart") >= case.scene.options.masks.share or case.share("lung") > rule.max_lung_share:
+        return None
+    text = f"{away:.0f} mm from the heart: its muscle and the wall of the atria take up the tracer beyond the heart's map"
+    return Fired("HEART_WALL", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+
+
 def bowel(case: Case) -> Outcome:
     """R11: inside bowel, stomach or gallbladder; a focal nodule keeps a floor. Without a map of the bowel: a doubt, no more."""
     rule = case.scene.options.bowel

@@ -126,6 +126,15 @@ class RenalBed(Table):
     unmapped_odds: float
 
 
+class HeartWall(Table):
+    """Myocardium and atrial wall beyond a heart's map: within reach_mm of the map, neither in bone nor in the lung."""
+
+    reach_mm: float
+    max_bone_share: float
+    max_lung_share: float
+    odds: float
+
+
 class Pair(Table):
     """Tonsils, glands and their like, above ``below_level``, a mirror image within mirror_mm of about the same uptake.
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from lesion_pipeline.domain.anatomy import StructureKind
 from lesion_pipeline.domain.lesion import LesionClass
-from lesion_pipeline.stages.screen.case import Case
+from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 _BROWN_FAT_SITES = (
@@ -53,13 +53,22 @@ def brown_fat(case: Case) -> Outcome:
     return Fired("R1_BROWN_FAT", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
 
 
+def _foot_of_neck(scene: Scene, level: str) -> float | None:
+    """Height (LPS z, mm) above which the neck begins: the middle of that vertebra, or the top of T1 where it is not named."""
+    mark = scene.landmarks.get(f"vertebra_{level}")
+    if mark is not None:
+        return mark.centre[2]
+    below = scene.landmarks.get("vertebra_T1")
+    return below.high[2] if below is not None else None
+
+
 def head_and_neck_pair(case: Case) -> Outcome:
     """Tonsils, salivary and lacrimal glands, vocal cords: a pair of about the same uptake on both sides of the head or neck."""
     rule = case.scene.options.pair
-    mark = case.scene.landmarks.get(f"vertebra_{rule.below_level}")
-    if mark is None:
+    floor = _foot_of_neck(case.scene, rule.below_level)
+    if floor is None:
         return NotAsked("PAIR_HEAD_NECK", f"no {rule.below_level} in the anatomy")
-    if case.centre[2] < mark.centre[2] or case.share_of_bone() > rule.max_bone_share:
+    if case.centre[2] < floor or case.share_of_bone() > rule.max_bone_share:
         return None
     middle = case.scene.midline_x
     if middle is not None and abs(case.centre[0] - middle) <= rule.midline_mm:
