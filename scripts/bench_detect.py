@@ -1,6 +1,6 @@
 """Time and memory from candidates to screened lesions on a large PET. Prints one line per stage.
 
-    python scripts/bench_detect.py [--shape 400 400 600] [--number 1] [--seed 11]
+    python -m scripts.bench_detect [--shape 400 400 600] [--number 1] [--seed 11]
 
 One simulated FDG study is sampled on a PET of that shape over the same body, with noise in every voxel, and goes through
 detection, location, matching and screening with the anatomy that the simulator knows. Seconds are CPU seconds of this process
@@ -16,7 +16,6 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
-from fit_screen import simulated
 
 from lesion_pipeline import config
 from lesion_pipeline.domain.geometry import Grid
@@ -27,6 +26,7 @@ from lesion_pipeline.recorder import Recorder
 from lesion_pipeline.simulate.cohort import plan_study
 from lesion_pipeline.simulate.presets import load_preset
 from lesion_pipeline.stages import detect, localize, match, screen
+from scripts.fit_screen import light, simulated
 
 NOISE = 0.08  # of each voxel's value
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=1)
     asked = parser.parse_args()
     settings = config.load("fdg-petct").settings
-    study, anatomy, _, _ = simulated(plan_study(load_preset("fdg"), asked.seed, asked.number))
+    study, anatomy, _, _ = simulated(light(plan_study(load_preset("fdg"), asked.seed, asked.number)))
     if study.pet is None:
         parser.error("the simulated study holds no PET")
     study = replace(study, pet=enlarged(study.pet, tuple(asked.shape), asked.seed))

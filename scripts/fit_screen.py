@@ -2,9 +2,10 @@
 
     python scripts/fit_screen.py --cohort fdg --preset fdg-petct --seed 11 --studies 20 [--light]
 
-``--light``: a coarser CT, as scripts/validate.py has it, which takes a fifth of the time. The studies are made in memory, with the anatomy that the simulator knows, and are never the ones that docs/validation.md
-reports: that page's seed is refused. Rules keep the odds that the preset gives them; only the six numbers of the logistic move,
-held near what the preset says by a quadratic penalty, because a simulator is not a clinic.
+``--light``: a coarser CT, as scripts/validate.py has it, which takes a fifth of the time. The studies are made in memory, with
+the anatomy that the simulator knows, and are never the ones that docs/validation.md reports: that page's seed is refused. Rules
+keep the odds that the preset gives them; only the six numbers of the logistic move, held near what the preset says by a
+quadratic penalty, because a simulator is not a clinic.
 """
 
 from __future__ import annotations
