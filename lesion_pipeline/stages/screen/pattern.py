@@ -1,6 +1,7 @@
 """Where no anatomy is known: the pattern that every whole-body PET shows, as doubts about place-less foci.
 
-A pattern lowers a probability; it never excludes a focus and never names an organ: without a CT nobody can say where it lies.
+A pattern lowers a probability as an organ's map does and never names an organ for a place: without a CT nobody can say where a
+focus lies. What it leaves out stays in the list with its sentence, and a study without anatomy never gets a clear answer.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.domain.volume import Volume
 from lesion_pipeline.stages.screen.case import Case
 from lesion_pipeline.stages.screen.outcome import Fired, Outcome
@@ -53,8 +55,8 @@ def whole_body_pattern(case: Case) -> Outcome:
     said = _usual_place(case, frame, rule)
     if said is None:
         return None
-    text = f"{said}; without a CT this cannot be told from a lesion"
-    return Fired(_CODE, text, odds=rule.odds, floor=case.scene.options.decide.excluded_below)
+    text = f"{said}; without a CT it is taken for that, and a lesion there would be missed"
+    return Fired(_CODE, text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
 
 
 def _usual_place(case: Case, frame: _Frame, rule: Pattern) -> str | None:
