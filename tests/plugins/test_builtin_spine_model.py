@@ -14,8 +14,12 @@ from lesion_pipeline.domain.anatomy import VertebralLevel as Level
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.volume import Modality, Unit, Volume
 from lesion_pipeline.plugins.builtin_spine import model
+from lesion_pipeline.plugins.builtin_spine.orientation import RISING_RIBS, rib_slope
 from lesion_pipeline.plugins.builtin_spine.points import name_points
-from lesion_pipeline.plugins.builtin_spine.resample import box_of
+from lesion_pipeline.plugins.builtin_spine.resample import Box, box_of
+from lesion_pipeline.plugins.builtin_spine.ribs import Ribs, Track
+from lesion_pipeline.plugins.builtin_spine.straighten import Curve, Straight
+from lesion_pipeline.plugins.builtin_spine.tips import follow_out
 
 Array = npt.NDArray[np.float64]
 
@@ -55,6 +59,54 @@ def test_points_are_named_from_one_end(scale: float, first: int, count: int) -> 
     points = column(levels, scale)
     named = name_points(points, anchor=(0, levels[0]), plans={"usual": 1.0})
     assert [n.level for n in named] == list(levels)
+
+
+def test_a_long_last_rib_speaks_for_the_eleventh() -> None:
+    short, long = (
+        model.log_reach(Level.T12, length, False) - model.log_reach(Level.T11, length, False) for length in (60.0, 150.0)
+    )
+    assert short > 1.5
+    assert long < -1.5
+    left_the_view = model.log_reach(Level.T12, 60.0, True) - model.log_reach(Level.T11, 60.0, True)
+    assert abs(left_the_view) < 1.0 < short
+
+
+def _upright() -> Straight:
+    """A straight curve up the z axis, 200 mm; nothing sampled along it."""
+    points = np.stack([np.zeros(200), np.zeros(200), np.arange(200.0)], axis=1)
+    axes = np.tile(np.array([[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]), (200, 1, 1))
+    each = np.ones(200)
+    empty = np.zeros((200, 1, 1), dtype=np.float32)
+    return Straight(Curve(points, axes), empty, np.zeros(1), np.zeros(1), each > 0, 12.0 * each, 25.0 * each)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+@pytest.mark.parametrize(("reach", "width", "is_open"), [(60.0, 300.0, False), (140.0, 500.0, False), (140.0, 240.0, True)])
+def test_a_rib_is_followed_to_its_tip(side: int, reach: float, width: float, is_open: bool) -> None:
+    origin = np.array([-width / 2, -60.0, 0.0])
+    shape = (int(width / 3), 40, 66)
+    x, y, z = np.meshgrid(*(origin[n] + 3.0 * np.arange(shape[n]) for n in range(3)), indexing="ij")
+    along = np.clip(side * x, 50.0, 58.5 + reach)
+    fallen = 120.0 - 0.3 * (along - 58.5)
+    rod = np.sqrt((side * x - along) ** 2 + (y - 20.0) ** 2 + (z - fallen) ** 2) < 5.0
+    box = Box(np.where(rod, 500.0, 0.0).astype(np.float32), origin, 3.0)
+    tip = follow_out(box, _upright(), Track(side, 125.0, 58.5, -0.3, True, 1.0, (120.0, -20.0)))
+    assert tip.open is is_open
+    if not is_open:
+        assert tip.length == pytest.approx(reach * np.hypot(1.0, 0.3), abs=12.0)
+
+
+def test_upper_ribs_alone_raise_no_doubt_and_lower_ones_do() -> None:
+    def ribs(slopes: list[float]) -> Ribs:
+        tracks = tuple(Track(1, 20.0 * n, 58.5, slope, True, 1.0, (0.0, 0.0)) for n, slope in enumerate(slopes))
+        return Ribs(tracks, np.ones((2, 300)))
+
+    level = rib_slope(ribs([-0.1, 0.09, 0.08, 0.17, 0.14, -0.09, 0.2, 0.2]))
+    rising = rib_slope(ribs([0.1, 0.1, 0.2, 0.2, 0.3, 0.4, 0.5, 0.7]))
+    assert level is not None
+    assert rising is not None
+    assert level < RISING_RIBS < rising
+    assert rib_slope(ribs([0.5] * 4)) is None
 
 
 def test_a_missing_body_is_noticed() -> None:

@@ -27,6 +27,7 @@ LOWEST = -1e30
 SAMPLES = 300
 LONGEST_MM = 62
 NEGLIGIBLE = 9.0
+HOPELESS = 50.0  # nats below the best reading of the same millimetres: not followed further
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,16 +77,17 @@ def _logsumexp(values: Array, axis: int) -> Array:
     return np.asarray(np.squeeze(top, axis) + np.log(np.sum(np.exp(values - top), axis=axis)))
 
 
-def _lagged(alpha: Array, depth: int) -> Array:
-    """(depth, S + 1): alpha[s - (d + 1)], LOWEST before the start."""
-    padded = np.concatenate([np.full(depth, LOWEST), alpha])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, depth + 1)  # row s: alpha[s - depth .. s]
-    return np.asarray(windows[:, depth - 1 :: -1].T)
+def _lagged(alpha: Array, low: int, high: int) -> Array:
+    """(high - low + 1, S + 1): alpha[s - d] for d = low .. high, LOWEST before the start."""
+    padded = np.concatenate([np.full(high, LOWEST), alpha])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, high + 1)  # row s: alpha[s - high .. s]
+    return np.asarray(windows[:, high - low :: -1].T)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Run:
-    """Forward pass of one plan at one scale. ends[n]: (S + 1,) log weight of state n ending at s; total: log weight of all."""
+    """Forward pass of one plan at one scale. ends[n]: (S + 1,) log weight of state n ending at s; total: log weight of all;
+    first: log weight of beginning with any one state."""
 
     chain: Chain
     scale: float
@@ -93,6 +95,7 @@ class _Run:
     ends: list[Array]
     finishes: Array
     total: float
+    first: float
 
 
 def _cut_start(level: Level, scale: float, segment: Array) -> Array:
@@ -105,24 +108,42 @@ def _cut_start(level: Level, scale: float, segment: Array) -> Array:
     return out
 
 
+def _whole(level: Level, scale: float, segment: Array, before: Array) -> Array:
+    """(S + 1,) log weight of a whole segment that ends at s, after a state that ended where ``before`` says."""
+    size = len(before) - 1
+    low, high = model.span_of(level, scale)
+    high = min(high, segment.shape[0])
+    out = np.full(size + 1, LOWEST)
+    alive = np.flatnonzero(before > LOWEST / 2)
+    if not len(alive) or alive[0] + low > size:
+        return out
+    part = slice(int(alive[0]) + low, min(int(alive[-1]) + high, size) + 1)
+    lengths = model.log_length(level, scale, np.arange(low, high + 1, dtype=np.float64))
+    inside = _lagged(before, low, high)[:, part] + segment[low - 1 : high, part] + lengths[:, None]
+    out[part] = _logsumexp(inside, 0)
+    return out
+
+
 def _forward(chain: Chain, scale: float, evidence: Evidence, first: float) -> _Run:
     size = evidence.size
     states: tuple[State, ...] = (SACRUM, *chain.levels, HEAD)
-    durations = np.arange(1, LONGEST_MM + 1, dtype=np.float64)
     ends: list[Array] = [evidence.sacrum + first - np.log(model.SPACE_MM) + evidence.boundary[SACRUM]]
     ends[0][0] = first - np.log(model.SPACE_MM)  # the sacrum begins just below the field of view
     finishes = np.full(len(states), LOWEST)
     finishes[0] = evidence.sacrum[size] + first - np.log(model.SPACE_MM)
+    best = ends[0]
     for number, level in enumerate(chain.levels, start=1):
         segment = evidence.of(level, chain)
-        inside = _lagged(ends[-1], segment.shape[0]) + model.log_length(level, scale, durations)[:, None] + segment
-        alpha = np.logaddexp(_logsumexp(inside, 0), _cut_start(level, scale, segment) + first) + evidence.boundary[level]
+        alpha = np.logaddexp(_cut_start(level, scale, segment) + first, _whole(level, scale, segment, ends[-1]))
+        alpha = np.maximum(alpha + evidence.boundary[level], LOWEST)
+        best = np.maximum(best, alpha)
+        alpha[alpha < best - HOPELESS] = LOWEST
         finishes[number] = _finish(level, scale, segment, ends[-1], first)
-        ends.append(np.maximum(alpha, LOWEST))
+        ends.append(alpha)
     head = ends[-1] - evidence.head
     finishes[-1] = float(_logsumexp(head, 0)) + evidence.head[size] - np.log(model.SPACE_MM)
     total = float(_logsumexp(finishes, 0))
-    return _Run(chain, scale, states, ends, finishes, total)
+    return _Run(chain, scale, states, ends, finishes, total, first)
 
 
 def _finish_weights(level: Level, scale: float, segment: Array, before: Array, first: float) -> Array:
@@ -171,30 +192,55 @@ def infer(evidence: Evidence, priors: dict[str, float] | None = None, samples: i
     random = np.random.default_rng(seed)
     share = np.exp(totals - evidence_total)
     picks = random.choice(len(runs), size=samples, p=share / share.sum())
-    drawn = tuple((runs[p].chain.name, runs[p].scale, _backward(runs[p], evidence, random)) for p in np.sort(picks))
-    return Posterior(drawn, evidence_total)
+    drawn: list[tuple[str, float, tuple[Piece, ...]]] = []
+    for pick in np.unique(picks):
+        run, known = runs[pick], dict[tuple[int, int], Array]()
+        times = int(np.count_nonzero(picks == pick))
+        drawn += [(run.chain.name, run.scale, _backward(run, evidence, random, known)) for _ in range(times)]
+    return Posterior(tuple(drawn), evidence_total)
 
 
-def _draw(random: np.random.Generator, weights: Array) -> int:
-    p = np.exp(weights - weights.max())
-    return int(np.searchsorted(np.cumsum(p), random.random() * p.sum()))
+def _shares(weights: Array) -> Array:
+    """Cumulative shares of log weights."""
+    p = np.cumsum(np.exp(weights - weights.max()))
+    return np.asarray(p / p[-1])
 
 
-def _backward(run: _Run, evidence: Evidence, random: np.random.Generator) -> tuple[Piece, ...]:
-    """One reading drawn from the posterior of a run, pieces from caudal to cranial."""
+def _draw(random: np.random.Generator, shares: Array) -> int:
+    return int(np.searchsorted(shares, random.random()))
+
+
+def _steps_down(run: _Run, evidence: Evidence, number: int, stop: int) -> Array:
+    """Cumulative shares of the lengths 1, 2, .. of state ``number`` that ends at ``stop``; last: it began below the view."""
+    level = run.chain.levels[number - 1]
+    segment = evidence.of(level, run.chain)
+    reach = min(segment.shape[0], stop)
+    d = np.arange(1, reach + 1)
+    weights = run.ends[number - 1][stop - d] + segment[d - 1, stop]
+    weights = weights + model.log_length(level, run.scale, d.astype(np.float64))
+    begun = LOWEST
+    if stop <= segment.shape[0]:
+        cut = model.log_cut_length(level, run.scale, np.array([float(stop)]))
+        begun = float(cut[0]) + float(segment[stop - 1, stop]) + run.first
+    return _shares(np.append(weights, begun))
+
+
+def _backward(
+    run: _Run, evidence: Evidence, random: np.random.Generator, known: dict[tuple[int, int], Array]
+) -> tuple[Piece, ...]:
+    """One reading drawn from the posterior of a run, pieces from caudal to cranial. ``known``: filled with what repeats."""
     size = evidence.size
-    number = _draw(random, run.finishes)
+    number = _draw(random, _shares(run.finishes))
     pieces: list[Piece] = []
     state = run.states[number]
-    first = run.finishes[0] - evidence.sacrum[size] + np.log(model.SPACE_MM)
     if number == 0:
         return (Piece(SACRUM, 0, size, True, True),)
     if isinstance(state, str):
-        stop = _draw(random, run.ends[number - 1] - evidence.head)
+        stop = _draw(random, _shares(run.ends[number - 1] - evidence.head))
         pieces.append(Piece(HEAD, stop, size, False, True))
     else:
-        weights = _finish_weights(state, run.scale, evidence.of(state, run.chain), run.ends[number - 1], float(first))
-        length = _draw(random, weights) + 1
+        weights = _finish_weights(state, run.scale, evidence.of(state, run.chain), run.ends[number - 1], run.first)
+        length = _draw(random, _shares(weights)) + 1
         if length == len(weights):
             return (Piece(state, 0, size, True, True),)
         stop = size - length
@@ -202,21 +248,15 @@ def _backward(run: _Run, evidence: Evidence, random: np.random.Generator) -> tup
     number -= 1
     while number > 0:
         level = run.chain.levels[number - 1]
-        segment = evidence.of(level, run.chain)
-        reach = min(segment.shape[0], stop)
-        d = np.arange(1, reach + 1)
-        weights = run.ends[number - 1][stop - d] + segment[d - 1, stop]
-        weights = weights + model.log_length(level, run.scale, d.astype(np.float64))
-        begun = LOWEST
-        if stop <= segment.shape[0]:
-            cut = model.log_cut_length(level, run.scale, np.array([float(stop)]))
-            begun = float(cut[0]) + float(segment[stop - 1, stop]) + float(first)
-        choice = _draw(random, np.append(weights, begun))
-        if choice == reach:
+        if (number, stop) not in known:
+            known[number, stop] = _steps_down(run, evidence, number, stop)
+        shares = known[number, stop]
+        length = _draw(random, shares) + 1
+        if length == len(shares):
             pieces.append(Piece(level, 0, stop, True, False))
             return tuple(pieces[::-1])
-        pieces.append(Piece(level, stop - int(d[choice]), stop))
-        stop -= int(d[choice])
+        pieces.append(Piece(level, stop - length, stop))
+        stop -= length
         number -= 1
     pieces.append(Piece(SACRUM, 0, stop, True, False))
     return tuple(pieces[::-1])

@@ -17,6 +17,7 @@ from lesion_pipeline.plugins.builtin_spine.readings import Reading, read
 from lesion_pipeline.plugins.builtin_spine.resample import Box, box_of
 from lesion_pipeline.plugins.builtin_spine.ribs import Ribs, find_ribs
 from lesion_pipeline.plugins.builtin_spine.straighten import Straight, straighten
+from lesion_pipeline.plugins.builtin_spine.tips import with_tips
 
 CANAL_STEP_MM = 3.0
 FINE_STEP_MM = 1.5
@@ -50,9 +51,9 @@ def fine_box(ct: Volume, path: CanalPath) -> Box:
     return box_of(ct, FINE_STEP_MM, low, high)
 
 
-def find_canal(ct: Volume) -> CanalPath | None:
-    """The canal, or None where what was found is too short or too poor to be one."""
-    path = track_canal(box_of(ct, CANAL_STEP_MM))
+def find_canal(coarse: Box) -> CanalPath | None:
+    """The canal, or None where what was found is too short or too poor to be one. ``coarse``: the CT at CANAL_STEP_MM."""
+    path = track_canal(coarse)
     if path is None or np.ptp(path.points[:, 2]) < SHORTEST_MM or float(path.score.mean()) < LOWEST_SCORE:
         return None
     return path
@@ -60,7 +61,8 @@ def find_canal(ct: Volume) -> CanalPath | None:
 
 def analyse(ct: Volume) -> Spine | None:
     """The spine in a CT (HU), or None."""
-    path = find_canal(ct)
+    coarse = box_of(ct, CANAL_STEP_MM)
+    path = find_canal(coarse)
     if path is None:
         return None
     box = fine_box(ct, path)
@@ -70,7 +72,7 @@ def analyse(ct: Volume) -> Spine | None:
     low, high = visible_range(features)
     if high - low < SHORTEST_MM:
         return None
-    ribs = find_ribs(straight, hu)
+    ribs = with_tips(coarse, straight, find_ribs(straight, hu))
     reading = read(infer(gather(features, ribs)), features, ribs, low, high - low)
     if not reading.vertebrae or reading.log_evidence < LOWEST_EVIDENCE:
         return None

@@ -17,6 +17,10 @@ Array = npt.NDArray[np.float64]
 LUNG_SEEN = 0.25
 #: Offset (mm, cranial) of the foramen's narrowest place from the disc: lower thoracic and lumbar, upper thoracic, cervical.
 FORAMEN_OFFSET_MM = {"L": 3, "T": 5, "C": 4}
+FORAMEN_WEIGHT = {"L": 1.0, "T": 1.0, "C": 0.4}
+#: Where two regions meet the cues of both are heard: a border must not move because one region's cues happen to be louder.
+BORDERS: dict[Level, str] = {Level.C7: "CT", Level.T1: "CT", Level.T12: "TL", Level.L1: "TL"}
+SACRUM_FORAMEN = 0.3  # share of the foramen's weight at the sacral promontory
 ARCH_OFFSET_MM = {"C": -3, "L": -4}
 ARCH_WEIGHT = {"C": 1.0, "L": 0.4}
 SACRUM_ILIUM = 0.65
@@ -24,8 +28,9 @@ SACRUM_ALA = 0.30
 SACRUM_SLOPE = 0.60  # sine of the axis' lean; lumbar and thoracic bodies stay below
 SACRUM_GAIN = 2.5
 HEAD_BRAIN = 0.5
-HEAD_WITHOUT_BRAIN = -0.12  # between the atlas and the foramen magnum there is neither arch nor brain
+HEAD_WITHOUT_BRAIN = -0.3  # between the atlas and the foramen magnum there is neither arch nor brain
 HEAD_GAIN = 5.0
+RIB_FROM_MM, RIB_TO_MM = 14.0, 26.0  # a segment cut above that shows less than this cannot show its rib
 RIB_FLOOR = 0.25  # share of a missing rib's weight that remains where the rib could not be seen
 
 
@@ -60,6 +65,8 @@ def gather(features: Features, ribs: Ribs) -> Evidence:
     for level in levels:
         table = _rib_score(level, counts, absent) * model.TEMPER_RIBS
         segment[level] = table + _span(regions[level])
+        if level in model.RIB_REACH_MM:
+            segment[level] += _reaches(level, ribs, low, high) * model.TEMPER_REACH
     ribless = {
         chain.ribless: _rib_score(None, counts, absent) * model.TEMPER_RIBS + _span(regions[chain.ribless])
         for chain in model.CHAINS
@@ -115,30 +122,40 @@ def _boundary(features: Features, part: slice, state: State) -> Array:
     if state in (Level.C1, HEAD):
         return np.zeros(size + 1)
     level = Level.L5 if state == SACRUM else Level(int(state))
-    region = level.name[0]
+    score = np.mean([_boundary_as(features, part, level, region) for region in BORDERS.get(level, level.name[0])], axis=0)
+    if state == SACRUM:
+        score = score + (1.0 - SACRUM_FORAMEN) * model.WEIGHT_FORAMEN * _foramen(features, part, "L")
+    score = score * features.trust[part]
+    at_boundaries = 0.5 * (np.append(score, score[-1]) + np.insert(score, 0, score[0]))
+    return np.asarray(model.TEMPER * at_boundaries)
+
+
+def _boundary_as(features: Features, part: slice, level: Level, region: str) -> Array:
+    """(S,) score of the boundary above ``level`` by the cues of one region."""
     narrow, wide = features.disc_narrow[part], features.disc_wide[part]
-    if level >= Level.T13 or state == SACRUM:
+    if region == "L":
         disc = wide
+    elif region == "C":
+        disc = 0.35 * narrow + 0.75 * features.disc_neck[part]
     elif level >= Level.T9:
         disc = 0.7 * wide + 0.4 * narrow
     elif level >= Level.T5:
         disc = np.maximum(0.9 * narrow, 0.7 * wide)
-    elif level >= Level.T1:
-        disc = narrow
     else:
-        disc = 0.35 * narrow + 0.75 * features.disc_neck[part]
+        disc = narrow
     disc = ndimage.gaussian_filter1d(ndimage.maximum_filter1d(disc, 3), 0.8)
     score = (0.0 if level == Level.C2 else model.WEIGHT_DISC) * (disc - model.DISC_EVEN)
-    offset = FORAMEN_OFFSET_MM[region]
-    foramen = 0.5 - ndimage.maximum_filter1d(_ahead(1.0 - features.foramen[part], offset), 5 if region == "C" else 3)
-    weight = model.WEIGHT_FORAMEN * (0.4 if region == "C" else 1.0) * (0.3 if state == SACRUM else 1.0)
-    score = score - weight * foramen
+    score = score - model.WEIGHT_FORAMEN * FORAMEN_WEIGHT[region] * _foramen(features, part, region)
     if region in ARCH_WEIGHT:
         gap = ndimage.maximum_filter1d(_ahead(1.0 - features.arch[part], ARCH_OFFSET_MM[region]), 5)
         score = score + model.WEIGHT_ARCH * ARCH_WEIGHT[region] * (gap - 0.5)
-    score = score * features.trust[part]
-    at_boundaries = 0.5 * (np.append(score, score[-1]) + np.insert(score, 0, score[0]))
-    return np.asarray(model.TEMPER * at_boundaries)
+    return np.asarray(score)
+
+
+def _foramen(features: Features, part: slice, region: str) -> Array:
+    """(S,) from -0.5 (a foramen belongs to a boundary at s) to 0.5 (pedicles do)."""
+    ahead = _ahead(1.0 - features.foramen[part], FORAMEN_OFFSET_MM[region])
+    return np.asarray(0.5 - ndimage.maximum_filter1d(ahead, 5 if region == "C" else 3))
 
 
 def _ahead(values: Array, offset: int) -> Array:
@@ -160,8 +177,21 @@ def _rib_counts(ribs: Ribs, low: int, high: int) -> tuple[list[Array], list[Arra
         seen = _span(np.concatenate([[0.0], np.cumsum(ribs.visible[row][low:high])]))
         lengths = np.arange(1, LONGEST_MM + 1)[:, None]
         share = np.clip(seen / lengths, 0.0, 1.0)
-        absent.append(RIB_FLOOR * share + (1.0 - RIB_FLOOR) * np.clip(2.0 * share - 1.0, 0.0, 1.0))
+        weight = RIB_FLOOR * share + (1.0 - RIB_FLOOR) * np.clip(2.0 * share - 1.0, 0.0, 1.0)
+        weight[:, -1] *= np.clip((lengths[:, 0] - RIB_FROM_MM) / (RIB_TO_MM - RIB_FROM_MM), 0.0, 1.0)
+        absent.append(weight)
     return counts, absent
+
+
+def _reaches(level: Level, ribs: Ribs, low: int, high: int) -> Array:
+    """(D, S + 1): what the lengths of the ribs in a segment say for a level."""
+    density = np.zeros(high - low)
+    for track, tip in zip(ribs.tracks, ribs.tips, strict=False):
+        s = int(track.s - model.RIB_SHIFT_MM) - low
+        if tip is not None and 0 <= s < len(density):
+            density[s] += model.log_reach(level, tip.length, tip.open)
+    blurred = ndimage.gaussian_filter1d(density, model.RIB_BLUR_MM, mode="constant")
+    return np.maximum(_span(np.concatenate([[0.0], np.cumsum(blurred)])), LOWEST)
 
 
 def _rib_score(level: Level | None, counts: list[Array], absent: list[Array]) -> Array:

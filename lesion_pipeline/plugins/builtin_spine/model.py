@@ -8,6 +8,7 @@ rib tracker finds at each level, with room for stub ribs, lumbar and cervical ri
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,11 +58,11 @@ SCALE_SD = 0.09
 RIBS_NONE = (0.98, 0.015, 0.005)
 RIB_TABLE: dict[Level, tuple[float, float, float]] = {
     **{Level(v): (0.06, 0.93, 0.01) for v in range(Level.T2, Level.T12)},
-    Level.T1: (0.12, 0.87, 0.01),
+    Level.T1: (0.08, 0.91, 0.01),
     Level.T12: (0.12, 0.875, 0.005),
     Level.T13: (0.30, 0.695, 0.005),
     Level.L1: (0.955, 0.04, 0.005),
-    Level.C7: (0.95, 0.045, 0.005),
+    Level.C7: (0.97, 0.025, 0.005),
     # mastoid, jaw and styloid are tracked like ribs beside the first vertebrae
     Level.C3: (0.80, 0.17, 0.03),
     Level.C2: (0.70, 0.25, 0.05),
@@ -70,6 +71,18 @@ RIB_TABLE: dict[Level, tuple[float, float, float]] = {
 #: Where a rib meets |lat| = 28 mm lies this far (mm) cranial of where it should for its segment to be the one that holds it.
 RIB_SHIFT_MM = 3.0
 RIB_BLUR_MM = 2.5
+#: (mean, sd) mm of bone beyond |lat| 58.5: of the twelfth rib about half its 11 (4 to 20) cm, of the eleventh 14 of 20 cm
+#: (adult osteometry, rounded); others are long. The last two decide whether a last pair is the twelfth.
+RIB_REACH_MM: dict[Level, tuple[float, float]] = {
+    Level.L1: (35.0, 30.0),
+    Level.T13: (40.0, 30.0),
+    Level.T12: (65.0, 35.0),
+    Level.T11: (140.0, 32.0),
+    Level.T10: (195.0, 40.0),
+}
+RIB_REACH_ELSEWHERE = (190.0, 65.0)
+RIB_REACH_ODD = 0.05  # lost or run into a neighbour: any length up to 300 mm
+TEMPER_REACH = 0.6  # the two sides of one pair are alike
 
 #: Probability of lung beside the body.
 LUNG_TABLE: dict[Level, float] = {
@@ -125,9 +138,27 @@ CHAINS: tuple[Chain, ...] = (
     Chain("L6", _count("L", 6, 1) + _count("T", 12, 1) + _CERVICAL, 0.04),
     Chain("L4", _count("L", 4, 1) + _count("T", 12, 1) + _CERVICAL, 0.03),
     Chain("T13", _count("L", 5, 1) + _count("T", 13, 1) + _CERVICAL, 0.03),
-    Chain("T11", _count("L", 5, 1) + _count("T", 11, 1) + _CERVICAL, 0.02),
-    Chain("ribs11", _count("L", 5, 1) + _count("T", 12, 1) + _CERVICAL, 0.05, ribless=Level.T12),
+    Chain("T11", _count("L", 5, 1) + _count("T", 11, 1) + _CERVICAL, 0.01),
+    Chain("ribs11", _count("L", 5, 1) + _count("T", 12, 1) + _CERVICAL, 0.06, ribless=Level.T12),
 )
+
+
+def log_reach(level: Level, length: float, still_open: bool) -> float:
+    """log likelihood ratio of a rib's length (mm beyond |lat| 58.5; a lower bound if open) at a level against any level."""
+
+    def likelihood(mean: float, sd: float) -> float:
+        z = (length - mean) / sd
+        if still_open:
+            return (1.0 - RIB_REACH_ODD) * 0.5 * math.erfc(z / math.sqrt(2.0)) + RIB_REACH_ODD
+        return (1.0 - RIB_REACH_ODD) * math.exp(-0.5 * z * z) / (sd * math.sqrt(2.0 * math.pi)) + RIB_REACH_ODD / 300.0
+
+    return math.log(likelihood(*RIB_REACH_MM[level]) / likelihood(*RIB_REACH_ELSEWHERE))
+
+
+def span_of(level: Level, scale: float) -> tuple[int, int]:
+    """Shortest and longest length (mm) that log_length does not call impossible."""
+    mean = scale * LENGTH_MM[level]
+    return max(int(0.45 * mean), 1), int(1.4 * mean) + 1
 
 
 def depth_of(level: Level) -> float:

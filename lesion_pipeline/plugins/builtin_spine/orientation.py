@@ -19,7 +19,7 @@ PROCESSES_MM = (10.0, 26.0)  # behind the centre of the canal
 MIDLINE_MM = 6.0
 GAPS_PERCENTILE = 20
 COLUMN_LOWER_HU = -30.0
-RISING_RIBS = 0.08
+RISING_RIBS = 0.25
 ENOUGH_RIBS = 8
 
 
@@ -38,9 +38,12 @@ def column_surplus(straight: Straight, hu: Floats) -> float:
 
 
 def rib_slope(ribs: Ribs) -> float | None:
-    """Median ds/d|lat| of the ribs followed from the side; None for too few. Negative in every person."""
-    slopes = [t.slope for t in ribs.tracks if t.start >= STARTS_MM[0]]
-    return float(np.median(slopes)) if len(slopes) >= ENOUGH_RIBS else None
+    """Median ds/d|lat| of the steeper half of the ribs followed from the side; None for too few. Negative in every person.
+
+    The upper ribs are nearly level and may rise a little in a bent neck; the lower ones fall steeply.
+    """
+    slopes = sorted((t.slope for t in ribs.tracks if t.start >= STARTS_MM[0]), key=abs)
+    return float(np.median(slopes[len(slopes) // 2 :])) if len(slopes) >= ENOUGH_RIBS else None
 
 
 def doubts(straight: Straight, hu: Floats, ribs: Ribs) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ BRAIN_SEEN_MM = 8
 BELOW_L1_MM = 25
 RIB_SEEN = 0.6
 STUB_SEEN = 0.4  # the other rib of the last pair may be a stub
+FIRST_PAIR = 1.1  # both first ribs together; one may hide behind the clavicle
 RIBS_FOR_TWELVE = 23
 
 
@@ -191,4 +192,5 @@ def _first_rib(spans: dict[State, tuple[float, float, Piece]], ribs: Ribs) -> bo
     start, stop, piece = spans[Level.C7]
     if piece.cut_above or not _visible(ribs, start, stop):
         return False
-    return min(_ribs_in(ribs, *spans[Level.T1][:2])) >= RIB_SEEN and max(_ribs_in(ribs, start, stop)) < RIB_SEEN
+    pair = _ribs_in(ribs, *spans[Level.T1][:2])
+    return max(pair) >= RIB_SEEN and sum(pair) >= FIRST_PAIR and max(_ribs_in(ribs, start, stop)) < RIB_SEEN

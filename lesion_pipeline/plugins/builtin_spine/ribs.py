@@ -33,7 +33,8 @@ REACH_CAUDAL_MM = 16.0  # a rib falls this much between its vertebra and |lat| =
 @dataclass(frozen=True, slots=True)
 class Track:
     """One rib or process. side: -1 right, +1 left. s: mm where it meets |lat| = 28.5; start: |lat| mm where it was first seen;
-    slope: ds/d|lat|; rib: False for a transverse process; weight: how much of a rib it is, 0..1."""
+    slope: ds/d|lat|; rib: False for a transverse process; weight: how much of a rib it is, 0..1; out: (s, a) mm at ``start``.
+    """
 
     side: int
     s: float
@@ -41,14 +42,25 @@ class Track:
     slope: float
     rib: bool
     weight: float
+    out: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Tip:
+    """length: mm of a rib beyond |lat| 58.5; open: it left the field of view there, so it is at least that long."""
+
+    length: float
+    open: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ribs:
-    """tracks; visible (2, S): for the right and the left side, 1 where a rib of that s would lie inside the field of view."""
+    """tracks; tips: of each track, None where not followed (empty: of none); visible (2, S): for the right and the left side, 1
+    where a rib of that s would lie inside the field of view."""
 
     tracks: tuple[Track, ...]
     visible: Array
+    tips: tuple[Tip | None, ...] = ()
 
     def of(self, side: int, rib: bool = True) -> Array:
         """Positions s (mm), ascending, of the ribs (or processes) of one side."""
@@ -140,7 +152,8 @@ def _follow(straight: Straight, hu: Floats, side: int, start: float, at: Array) 
     beyond = _slab(straight, hu, side, STARTS_MM[0])[int(at[0])]
     hidden = bool((beyond[straight.a > -45.0] <= AIR_HU + 0.5).mean() > 0.5)
     rib = start >= STARTS_MM[0] or (start >= STARTS_MM[1] and slope < SHORT_RIB_SLOPE)
-    return Track(side, float(at[0]), start, slope, rib, _weight(start, slope, hidden))
+    first = (float(path[0, 0]), float(path[0, 1]))
+    return Track(side, float(at[0]), start, slope, rib, _weight(start, slope, hidden), first)
 
 
 def _weight(start: float, slope: float, hidden: bool) -> float:
