@@ -116,6 +116,14 @@ def test_a_missing_body_is_noticed() -> None:
     assert [n.level for n in named] == [levels[n] for n in kept]
 
 
+def test_a_short_bent_spine_keeps_its_anchor() -> None:
+    levels = plan("usual")[:5]
+    points = column(levels, 0.86)
+    points[:, 1] += 0.006 * (points[:, 2] - points[2, 2]) ** 2  # a strong lordosis
+    named = name_points(points, anchor=(0, Level.L5), plans={"usual": 1.0})
+    assert [n.level for n in named] == list(levels)
+
+
 def test_six_lumbar_vertebrae_are_counted_where_the_end_is_known() -> None:
     levels = plan("L6")[:9]
     named = name_points(column(levels), anchor=(0, Level.L6))

@@ -12,7 +12,7 @@ from lesion_pipeline.plugins.builtin_spine.canal import CanalPath, track_canal
 from lesion_pipeline.plugins.builtin_spine.chain import infer
 from lesion_pipeline.plugins.builtin_spine.evidence import gather, visible_range
 from lesion_pipeline.plugins.builtin_spine.features import Features, denoise, measure
-from lesion_pipeline.plugins.builtin_spine.labels import Parts, paint
+from lesion_pipeline.plugins.builtin_spine.labels import Parts, paint, unpainted
 from lesion_pipeline.plugins.builtin_spine.readings import Reading, read
 from lesion_pipeline.plugins.builtin_spine.resample import Box, box_of
 from lesion_pipeline.plugins.builtin_spine.ribs import Ribs, find_ribs
@@ -59,8 +59,9 @@ def find_canal(coarse: Box) -> CanalPath | None:
     return path
 
 
-def analyse(ct: Volume) -> Spine | None:
-    """The spine in a CT (HU), or None."""
+def analyse(ct: Volume, painted: bool = True) -> Spine | None:
+    """The spine in a CT (HU), or None. painted: False leaves the label map out (one voxel of nothing) and takes centres from
+    the axis, for those who want names only."""
     coarse = box_of(ct, CANAL_STEP_MM)
     path = find_canal(coarse)
     if path is None:
@@ -76,5 +77,5 @@ def analyse(ct: Volume) -> Spine | None:
     reading = read(infer(gather(features, ribs)), features, ribs, low, high - low)
     if not reading.vertebrae or reading.log_evidence < LOWEST_EVIDENCE:
         return None
-    parts = paint(box, straight, features, reading)
+    parts = paint(box, straight, features, reading) if painted else unpainted(straight, reading)
     return Spine(path, box, straight, features, ribs, reading, parts, noise, orientation.doubts(straight, hu, ribs))

@@ -199,14 +199,25 @@ def _tidy(part: npt.NDArray[np.uint16], count: int) -> None:
             part[where][own & (labels != int(np.argmax(sizes)))] = 0
 
 
+def _middles(straight: Straight, reading: Reading) -> Array:
+    """s midway between the discs; of the sacrum, of its first segment."""
+    low = [max(v.start, v.stop - SACRAL_SEGMENT_MM) if v.level == Level.S else v.start for v in reading.vertebrae]
+    s = 0.5 * (np.array(low) + np.array([v.stop for v in reading.vertebrae]))
+    return np.asarray(np.clip(s, 0.0, len(straight.curve.points) - 1.0))
+
+
+def unpainted(straight: Straight, reading: Reading) -> Parts:
+    """No labels; centres on the axis."""
+    s = _middles(straight, reading)
+    return Parts(np.zeros((1, 1, 1), dtype=np.uint16), straight.curve.world(s, 0.0 * s, 0.0 * s))
+
+
 def _centres(box: Box, straight: Straight, reading: Reading, part: npt.NDArray[np.uint16]) -> Array:
     """LPS mm midway between the discs, in the middle of the labelled body; the sacrum's is that of its first segment.
 
     The axis is smooth and may leave the middle of a single body; the label knows better across the axis, not along it.
     """
-    low = [max(v.start, v.stop - SACRAL_SEGMENT_MM) if v.level == Level.S else v.start for v in reading.vertebrae]
-    s = 0.5 * (np.array(low) + np.array([v.stop for v in reading.vertebrae]))
-    s = np.clip(s, 0.0, len(straight.curve.points) - 1.0)
+    s = _middles(straight, reading)
     aside = np.zeros((2, len(s)))
     bodies = np.where(part % 2 == 0, part // 2, 0).astype(np.int32)
     for number, where in enumerate(ndimage.find_objects(bodies, max_label=len(s))):

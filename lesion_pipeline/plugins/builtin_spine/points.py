@@ -24,6 +24,7 @@ FORBIDDEN = -60.0
 REGIONS = ("cervical", "thoracic", "lumbar")
 REGION_FLOOR = 0.02
 CURVE_DEGREE = 5
+BENT_FROM = 4  # points; even a short lumbar spine is bent
 BESIDE_MM = 5.0
 OFF_SPINE_MM = 18.0  # farther from the curve: not a vertebra of this spine
 SAMPLES = 100
@@ -45,7 +46,7 @@ def _arclength(points: Array) -> tuple[npt.NDArray[np.intp], Array, npt.NDArray[
     order = np.argsort(points[:, 2], kind="stable")
     z = points[order, 2]
     middle, half = 0.5 * (z[0] + z[-1]), max(0.5 * (z[-1] - z[0]), 1.0)
-    degree = int(np.clip(len(z) // 3, 1, CURVE_DEGREE))
+    degree = int(np.clip(len(z) // 3, 2 if len(z) >= BENT_FROM else 1, CURVE_DEGREE))
     basis = np.vander((z - middle) / half, degree + 1, increasing=True)
     beside = points[order, :2]
     weight = np.ones(len(z))
@@ -102,6 +103,8 @@ def name_points(
     if len(points) < 2:
         raise ValueError("at least two centres are needed")
     order, along, good = _arclength(points)
+    if anchor is not None:
+        good[order == anchor[0]] = True
     if good.sum() < 2:
         good[:] = True
     s = along - along[good][0] + BORDER_MM
