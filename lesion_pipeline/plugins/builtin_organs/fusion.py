@@ -43,6 +43,8 @@ _DEEP_MM = 4.0
 _REACH_MM = 7.0
 _FEWEST = 60
 _MOST_EVIDENCE = 1.5
+#: Log odds in favour of the organ: on held-out bodies the border without it held 94 % organ but missed 17 % of it.
+_IN_DOUBT_INSIDE = 0.5
 _SHORTEST_SPINE_MM = 60.0
 _BESIDE_SPINE_MM = 45.0
 _TRUNK_FROM_LUNG_BASE_MM = 450.0
@@ -187,7 +189,7 @@ def _sharpened(mask: Mask, p: Floats, hu: Floats, free: Mask, step_mm: float) ->
     evidence = np.clip(np.log(inside / outside), -_MOST_EVIDENCE, _MOST_EVIDENCE)
     odds = np.log(np.clip(q[zone], 1e-3, 1 - 1e-3) / (1 - np.clip(q[zone], 1e-3, 1 - 1e-3)))
     moved = np.zeros(inner.shape, dtype=bool)
-    moved[zone] = odds + evidence > 0
+    moved[zone] = odds + evidence + _IN_DOUBT_INSIDE > 0
     smooth = ndimage.binary_opening(moved, iterations=1) | (moved & deep)
     out = np.zeros(mask.shape, dtype=bool)
     out[box] = ndimage.binary_fill_holes(smooth)
