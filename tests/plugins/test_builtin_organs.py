@@ -177,6 +177,19 @@ def test_a_head_alone_has_a_brain_and_no_organ_of_the_trunk() -> None:
     assert "brain" in keys
 
 
+def test_nothing_of_the_belly_above_lungs_that_go_on_below_the_field_of_view() -> None:
+    ct = ct_of(torso_hu, np.eye(3), 5.0)
+    bottom = round(float(ct.grid.index(np.array([[0.0, 0.0, 60.0]]))[0, 2]))
+    affine = ct.grid.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * bottom
+    values = np.ascontiguousarray(ct.values[:, :, bottom:])
+    shape = (values.shape[0], values.shape[1], values.shape[2])
+    answer = segment(Volume(values, Grid(shape, affine, "frame"), Unit.HU, Modality.CT, "CT-1"))
+    keys = {s.key for s in answer.label_map.names.values()}
+    assert {"lung_left", "lung_right"} <= keys
+    assert not keys & {"liver", "spleen", "kidney_left", "kidney_right", "stomach", "bowel", "urinary_bladder"}
+
+
 def test_the_network_is_the_one_that_was_measured() -> None:
     content = resources.files("lesion_pipeline.plugins.builtin_organs").joinpath("organs.onnx").read_bytes()
     assert len(content) < 8e6

@@ -49,6 +49,7 @@ _SHORTEST_SPINE_MM = 60.0
 _BESIDE_SPINE_MM = 45.0
 _TRUNK_FROM_LUNG_BASE_MM = 450.0
 _NECK_CM2 = 330.0
+_LUNG_END_MM = 9.0
 _SHELL = 0.33
 #: Highest place of an organ above the level where the lungs end.
 _HIGHEST_ABOVE_LUNG_BASE_MM = {"liver": 130.0, "spleen": 110.0, "stomach": 110.0, "bowel": 90.0, "kidney": 70.0}
@@ -105,7 +106,8 @@ def places(chest: Chest, frame: BodyFrame, body: Mask) -> dict[str, Mask]:
     else:
         return out
     if chest.lungs.any() and frame.base is not None:
-        above_base = (k - frame.base) * step
+        ends_in_view = frame.base * step > _LUNG_END_MM  # where the lungs run out of the field of view, so does what lies below
+        above_base = (k - frame.base) * step if ends_in_view else np.full(slices, np.inf)
     else:  # no lung in view: the field of view begins below it, or lies in the neck, which is thin
         area_cm2 = float(np.median(body.sum(axis=(0, 1)))) * step**2 / 100
         below = frame.hip_top is not None or (frame.skull_base is None and area_cm2 > _NECK_CM2)
