@@ -142,6 +142,24 @@ def test_uptake_finds_excreting_kidneys_and_no_kidney_in_a_node() -> None:
     assert key_at(segment(ct, cold), (0, 30, -110)) == "body"
 
 
+def test_kidneys_full_of_contrast_medium_are_no_bone() -> None:
+    """Portal phase: kidneys of 230 HU beside ribs and spine, denser than the threshold of bone."""
+
+    def enhanced(p: Field) -> npt.NDArray[np.float32]:
+        hu = torso_hu(p)
+        grain = 12 * np.sin(p[..., 0] / 5) * np.sin(p[..., 2] / 7)
+        hu[kidneys(p)] = (230 + grain[kidneys(p)]).astype(np.float32)
+        hu[hu == 58] = 110
+        hu[hu == 48] = 120
+        return hu
+
+    answer = segment(ct_of(enhanced, np.eye(3)))
+    for side in (1, -1):
+        assert "rib" not in key_at(answer, (side * 56, 55, -105))
+        assert key_at(answer, (side * 56, 55, -105)) not in {"spine", "bone_other", "hip_left", "hip_right"}
+    assert key_at(answer, (0, 62, 60)) == "spine"
+
+
 def test_a_mirrored_volume_is_doubted() -> None:
     ct = ct_of(torso_hu, np.eye(3))
     flipped = Volume(np.ascontiguousarray(ct.values[::-1]), ct.grid, ct.unit, ct.modality, ct.series)

@@ -20,7 +20,7 @@ from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.plugins.builtin_organs.body import body_from_ct, body_from_pet, looks_alive
 from lesion_pipeline.plugins.builtin_organs.chest import find_chest
 from lesion_pipeline.plugins.builtin_organs.frame import find_frame
-from lesion_pipeline.plugins.builtin_organs.fusion import believed_lungs, network_organs
+from lesion_pipeline.plugins.builtin_organs.fusion import believed_bone, believed_lungs, network_organs
 from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, lattice_over, on_lattice
 from lesion_pipeline.plugins.builtin_organs.network import load, predict
 from lesion_pipeline.plugins.builtin_organs.regions import Labels, name_bones
@@ -102,7 +102,7 @@ class BuiltinOrgans:
         step = self._options.lattice_mm
         found = predict(load(), hu, step)
         chest = believed_lungs(find_chest(hu, body, step), found, hu, body)
-        bone = find_bone(hu, body, step, self._options.bone_hu) & ~chest.airway
+        bone = believed_bone(find_bone(hu, body, step, self._options.bone_hu) & ~chest.airway, found)
         frame = find_frame(hu, body, bone, chest, step)
         labels: Labels = np.where(body, VALUE["body"], 0).astype(np.uint16)
         seen = network_organs(found, hu, (body, bone), chest, frame)

@@ -54,6 +54,7 @@ _SHELL = 0.33
 #: Highest place of an organ above the level where the lungs end.
 _HIGHEST_ABOVE_LUNG_BASE_MM = {"liver": 130.0, "spleen": 110.0, "stomach": 110.0, "bowel": 90.0, "kidney": 70.0}
 _HALF_AIR_HU = -200.0
+_SURELY_SOFT, _NO_BONE = 0.6, 0.15
 _LUNG_SEEN, _NO_LUNG, _SURELY_LUNG = 0.5, 0.05, 0.7
 
 
@@ -150,6 +151,18 @@ def believed_lungs(chest: Chest, found: OrganProbabilities, hu: Floats, body: Ma
     left = (chest.left & ~drop) | (gain & (to_left < to_right))
     right = (chest.right & ~drop) | (gain & (to_left >= to_right))
     return Chest(left, right, chest.airway, chest.mid)
+
+
+def believed_bone(bone: Mask, found: OrganProbabilities) -> Mask:
+    """Bone without the organs that contrast medium makes as dense as bone (kidneys, heart, aorta, bladder, bowel).
+
+    A hot kidney taken for a rib would be counted as a metastasis of it.
+    """
+    soft = np.zeros(bone.shape, dtype=np.float32)
+    for key in _SHAPES:
+        if float(found.values[CLASSES.index(key)].max()) > _SURELY_SOFT:
+            np.maximum(soft, found.fine(key), out=soft)
+    return np.asarray(bone & ~((soft > _SURELY_SOFT) & (found.fine("bone") < _NO_BONE)))
 
 
 def _most_probable(found: OrganProbabilities) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

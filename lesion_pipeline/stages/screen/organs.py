@@ -86,8 +86,9 @@ def bowel(case: Case) -> Outcome:
     if not case.places.codes(*rule.keys):
         return _unmapped_bowel(case)
     share = case.share(*rule.keys)
-    if share < rule.share:
-        return None
+    if share < rule.share:  # a coarse map misses loops: beside it the doubt of an unmapped bowel stays
+        away = case.distance(*rule.keys)
+        return _unmapped_bowel(case) if away is not None and away <= rule.near_mm else None
     held = max(case.places.codes(*rule.keys), key=lambda code: float(case.shares.near[code]))
     structure = case.places.structures[held]
     name = structure.key if structure is not None else "bowel"
@@ -121,5 +122,6 @@ def _unmapped_bowel(case: Case) -> Outcome:
     front = sacrum.centre[1] if pelvic and sacrum is not None else float(np.mean([c[1] for c in lumbar]))
     if case.centre[1] > front:
         return None
-    text = "in the abdominal cavity, where no map names the bowel: bowel content cannot be told from a lesion"
+    mapped = "beside the bowel's coarse map" if case.places.codes(*rule.keys) else "where no map names the bowel"
+    text = f"in the abdominal cavity, {mapped}: bowel content cannot be told from a lesion"
     return Fired("R11_BOWEL_UNMAPPED", text, odds=rule.unmapped_odds)

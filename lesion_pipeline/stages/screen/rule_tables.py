@@ -154,11 +154,12 @@ class Bowel(Table):
     """R11. focal_ratio: a focus this many times the segment's median, of at most focal_ml, keeps ``focal_floor``.
 
     unmapped_odds: for a focus of the abdominal cavity when no map names the bowel, unless it lies within retroperitoneum_mm
-    of the aorta, where nodes are.
+    of the aorta, where nodes are; a map of the bowel that ends within near_mm of the focus may have missed its loop.
     """
 
     keys: tuple[str, ...]
     share: float
+    near_mm: float
     focal_ratio: float
     focal_ml: float
     focal_floor: float

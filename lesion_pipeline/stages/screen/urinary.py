@@ -14,6 +14,7 @@ from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 from lesion_pipeline.stages.screen.rule_tables import Ureter
 
 _BLADDER = ("urinary_bladder", "bladder")
+_BELOW_BRIM_MM = 30.0
 
 
 def _mark(scene: Scene, *keys: str) -> Landmark | None:
@@ -23,15 +24,17 @@ def _mark(scene: Scene, *keys: str) -> Landmark | None:
 def _course(scene: Scene, rule: Ureter, side: str) -> Points | None:
     """Usual course of one ureter as points (n, 3): hilum, psoas, over the pelvic brim, side wall, bladder.
 
-    None without the bladder, or with neither that kidney nor L2. LPS: x grows to the left, y to the back, z to the head.
+    None with neither that kidney nor L2, or with neither bladder nor sacrum. Without the bladder, which a short field of view
+    leaves out, it ends below the pelvic brim. LPS: x grows to the left, y to the back, z to the head.
     """
     bladder, kidney, upper = _mark(scene, *_BLADDER), _mark(scene, f"kidney_{side}"), _mark(scene, "vertebra_L2")
-    if bladder is None or (kidney is None and upper is None):
+    sacrum = _mark(scene, "sacrum", "vertebra_S", "vertebra_S1")
+    lower = bladder or sacrum
+    if lower is None or (kidney is None and upper is None):
         return None
     sign = 1.0 if side == "left" else -1.0
-    sacrum = _mark(scene, "sacrum", "vertebra_S", "vertebra_S1")
     lumbar = [m.centre for key in ("vertebra_L3", "vertebra_L4", "vertebra_L5") if (m := _mark(scene, key)) is not None]
-    middle = scene.midline_x if scene.midline_x is not None else bladder.centre[0]
+    middle = scene.midline_x if scene.midline_x is not None else lower.centre[0]
     psoas = middle + sign * rule.psoas_mm
     if kidney is not None:
         inner = kidney.low[0] if side == "left" else kidney.high[0]
@@ -45,9 +48,14 @@ def _course(scene: Scene, rule: Ureter, side: str) -> Points | None:
     if sacrum is not None:
         brim = sacrum.high[2]
         points.append((middle + sign * (rule.psoas_mm - 4.0), sacrum.low[1], brim))
+        if bladder is None:
+            points.append((middle + sign * rule.psoas_mm, sacrum.low[1], brim - _BELOW_BRIM_MM))
+            return np.array(points)
         wall = (bladder.centre[1] + sacrum.centre[1]) / 2
         points.append((middle + sign * (rule.psoas_mm + 12.0), wall, (brim + bladder.centre[2]) / 2))
         points.append((middle + sign * (rule.psoas_mm + 10.0), wall, bladder.centre[2] + 15.0))
+    if bladder is None:
+        return np.array(points)
     points.append((bladder.centre[0] + sign * 22.0, bladder.centre[1] + 15.0, bladder.centre[2]))
     return np.array(points)
 
@@ -60,7 +68,8 @@ def ureter(case: Case) -> Outcome:
     rule = options.ureter
     courses = [(side, _course(case.scene, rule, side)) for side in ("left", "right")]
     if all(course is None for _, course in courses):
-        missing = "bladder" if _mark(case.scene, *_BLADDER) is None else "kidneys"
+        below = _mark(case.scene, *_BLADDER, "sacrum", "vertebra_S", "vertebra_S1")
+        missing = "bladder or sacrum" if below is None else "kidneys"
         return NotAsked("R10_URETER", f"no {missing} in the anatomy")
     if case.share_of_bone() > rule.max_bone_share:
         return None
