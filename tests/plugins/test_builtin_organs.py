@@ -18,6 +18,7 @@ from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import Modality, Unit, Volume
 from lesion_pipeline.io.nifti import read_volume
 from lesion_pipeline.plugins.builtin_organs import factory
+from lesion_pipeline.plugins.builtin_organs.fusion import believed_bone
 from lesion_pipeline.plugins.builtin_organs.network import CLASSES, OrganProbabilities, load
 
 OPTIONS = {"lattice_mm": 5.0, "pet_lattice_mm": 5.0, "body_hu": -300.0, "bone_hu": 180.0}
@@ -158,6 +159,17 @@ def test_kidneys_full_of_contrast_medium_are_no_bone() -> None:
         assert "rib" not in key_at(answer, (side * 56, 55, -105))
         assert key_at(answer, (side * 56, 55, -105)) not in {"spine", "bone_other", "hip_left", "hip_right"}
     assert key_at(answer, (0, 62, 60)) == "spine"
+
+
+def test_bone_gives_way_where_the_network_is_sure_of_an_organ_and_not_of_bone() -> None:
+    values = np.zeros((len(CLASSES), 20, 16, 24), dtype=np.float32)
+    values[CLASSES.index("kidney"), 4:8, 2:6, 10:14] = 0.9
+    values[CLASSES.index("bone"), 12:16, 2:6, 10:14] = 0.5
+    values[CLASSES.index("kidney"), 12:16, 2:6, 10:14] = 0.5
+    bone = believed_bone(np.ones((40, 32, 48), dtype=bool), OrganProbabilities(values, 3.0, (40, 32, 48)))
+    assert not bone[11, 7, 23], "a kidney full of contrast medium"
+    assert bone[27, 7, 23], "a rib beside the kidney"
+    assert bone[0, 0, 0]
 
 
 def test_a_mirrored_volume_is_doubted() -> None:
