@@ -26,7 +26,7 @@ from lesion_pipeline.recorder import Recorder
 from lesion_pipeline.simulate.cohort import plan_study
 from lesion_pipeline.simulate.presets import load_preset
 from lesion_pipeline.stages import detect, localize, match, screen
-from scripts.fit_screen import light, simulated
+from scripts.simulated_studies import light, simulated
 
 NOISE = 0.08  # of each voxel's value
 

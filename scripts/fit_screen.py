@@ -1,49 +1,51 @@
 """Fit the logistic of the screening stage on simulated studies, and print it as the preset's table [screen.logistic].
 
-    python scripts/fit_screen.py --cohort fdg --preset fdg-petct --seed 11 --studies 20 [--light]
+    python -m scripts.fit_screen --cohort fdg --preset fdg-petct --seed 11 --studies 20 [--light] [--pipeline-anatomy]
 
-``--light``: a coarser CT, as scripts/validate.py has it, which takes a fifth of the time. The studies are made in memory, with
-the anatomy that the simulator knows, and are never the ones that docs/validation.md reports: that page's seed is refused. Rules
-keep the odds that the preset gives them; only the six numbers of the logistic move, held near what the preset says by a
-quadratic penalty, because a simulator is not a clinic.
+``--light``: a coarser CT, as scripts/validate.py has it, which takes a fifth of the time. ``--pipeline-anatomy``: organs and
+vertebrae as the preset's own segmenters find them, their mistakes included, in place of the anatomy that the simulator knows;
+half a minute a study. The studies are made in memory and are never the ones that docs/validation.md reports: a seed that stands
+on that page is refused. A study is read with the preset of its tracer. Rules keep the odds that the preset gives them; only the
+six numbers of the logistic move, held near what the preset says by a quadratic penalty, because a simulator is not a clinic.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
 from lesion_pipeline import config
-from lesion_pipeline.domain.anatomy import Anatomy, NamedMap, VertebraInstance, VertebralLevel
+from lesion_pipeline.domain.anatomy import Anatomy
 from lesion_pipeline.domain.lesion import Finding
-from lesion_pipeline.domain.pet import PatientFacts
 from lesion_pipeline.domain.study import Study
-from lesion_pipeline.domain.volume import Modality, Unit, Volume
-from lesion_pipeline.plugins.threshold_detector import factory
-from lesion_pipeline.simulate import answer, scanner
+from lesion_pipeline.pipeline import load_plugins
+from lesion_pipeline.simulate import answer
 from lesion_pipeline.simulate.cohort import plan_study
-from lesion_pipeline.simulate.plan import StudyPlan
 from lesion_pipeline.simulate.presets import load_preset
-from lesion_pipeline.simulate.study import stage_scene
-from lesion_pipeline.stages import detect, localize, match
+from lesion_pipeline.stages import delineate, detect, localize, match
 from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.combine import features
 from lesion_pipeline.stages.screen.corroboration import corroborate
 from lesion_pipeline.stages.screen.door import ask
+from scripts.simulated_studies import PRESETS, light, simulated
 
-VALIDATION_SEED = 20240601  # scripts/validate.py
+VALIDATION_PAGE = Path(__file__).resolve().parent.parent / "docs" / "validation.md"
 NAMES = ("intercept", "uptake", "contrast", "noise", "volume", "bone")
 #: Weight of the penalty: the intercept is almost free, the slopes are held.
 PENALTY = np.array([0.05, 2.0, 2.0, 2.0, 2.0, 2.0])
 NEAR_MM = 10.0
 
 Numbers = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.uint16]
+Truths = Sequence[answer.Truth]
 
 
 @dataclass(frozen=True)
@@ -55,44 +57,7 @@ class Row:
     offset: float
 
 
-def simulated(plan: StudyPlan) -> tuple[Study, Anatomy, tuple[answer.Truth, ...], npt.NDArray[np.uint16]]:
-    """A study in memory, its anatomy as drawn, its lesions and their label map on the PET grid."""
-    scene = stage_scene(plan)
-    body, settings = scene.body, plan.scanner
-    grid_ct, grid_pet = scanner.ct_grid(body, settings, "petct"), scanner.pet_grid(body, settings, "petct")
-    hu = {one.material: one.hu for one in scene.lesions if one.hu is not None}
-    painted = [one.painted for one in scene.lesions]
-    ct = body.sample_ct(grid_ct, np.random.default_rng([plan.seed, 3]), settings.ct_noise, painted, hu)
-    rng = np.random.default_rng([plan.seed, 4])
-    suv = scanner.acquire_pet(body, grid_pet, scene.uptake, scene.lesions, settings, rng=rng, more=scene.urine)
-    labels = answer.lesion_labels(scene.lesions, body, grid_pet)
-    truth = answer.truths(scene.lesions, body, labels, grid_pet, suv)
-    pet = Volume(np.asarray(suv, dtype=np.float32), grid_pet, Unit.SUVBW, Modality.PT, "PT-simulated")
-    vertebrae = []
-    for v in body.spine.vertebrae:
-        x, y, z = (float(c) for c in body.world(v.origin))
-        vertebrae.append(VertebraInstance(v.instance, VertebralLevel.__members__.get(v.name), 0.95, (x, y, z)))
-    anatomy = Anatomy((NamedMap("simulated", body.labels(grid_ct)),), tuple(vertebrae))
-    return Study(plan.name, PatientFacts(), plan.tracer, (), pet, ct), anatomy, truth, labels
-
-
-def light(plan: StudyPlan) -> StudyPlan:
-    """The plan with a CT of 3 x 3 x 5 mm, a PET of 4 x 4 x 3 mm and no MR."""
-    drawn = plan.scanner
-    coarse = scanner.ScannerSettings(
-        pet_fwhm=drawn.pet_fwhm,
-        pet_noise=drawn.pet_noise,
-        breath_mm=drawn.breath_mm,
-        ct_spacing=(3.0, 3.0, 5.0),
-        ct_matrix=166,
-        ct_noise=drawn.ct_noise,
-        top=drawn.top,
-        bottom=drawn.bottom,
-    )
-    return replace(plan, scanner=coarse, mr=None)
-
-
-def of_truth(finding: Finding, truth: Sequence[answer.Truth], labels: npt.NDArray[np.uint16]) -> answer.Truth | None:
+def of_truth(finding: Finding, truth: Truths, labels: Labels) -> answer.Truth | None:
     """The planted lesion that a finding is: most of its labelled voxels, else the nearest one within reach."""
     candidate = finding.located.candidate
     hit = labels[tuple(candidate.voxels.T)]
@@ -105,10 +70,17 @@ def of_truth(finding: Finding, truth: Sequence[answer.Truth], labels: npt.NDArra
     return truth[nearest]
 
 
-def rows_of(plan: StudyPlan, settings: config.Settings) -> Iterator[Row]:
+def charted(study: Study, preset: config.Config) -> Anatomy:
+    """Organs and vertebrae as the preset's own segmenters find them."""
+    return delineate.run(study, load_plugins(preset, detectors=False).segmenters, preset.settings.delineate)
+
+
+def rows_of(
+    study: Study, anatomy: Anatomy, truth: Sequence[answer.Truth], labels: Labels, preset: config.Config
+) -> Iterator[Row]:
     """Every finding of one study that a rule has not settled outright."""
-    study, anatomy, truth, labels = simulated(plan)
-    found = detect.run(study, anatomy, [factory(settings.plugins["tracer_threshold"])], settings.detect)
+    settings = preset.settings
+    found = detect.run(study, anatomy, load_plugins(preset).detectors, settings.detect)
     located = localize.run(found, study, anatomy, settings.localize)
     scene = Scene(study, anatomy, settings.screen)
     cases = [Case(finding, scene) for finding in match.run(located, study, anatomy, settings.match)]
@@ -154,6 +126,11 @@ def report(rows: Sequence[Row], weights: Numbers, most: float) -> None:
             print(f"# said {p[held].mean():.2f}, was {counts[held].mean():.2f} ({int(held.sum())} findings)")
 
 
+def reported_seeds(page: str) -> set[int]:
+    """Seeds of the cohorts that a validation page names."""
+    return {int(seed) for seed in re.findall(r"seed (\d+)", page)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--cohort", default="fdg", help="a preset under configs/simulate")
@@ -161,18 +138,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--light", action="store_true", help="coarse scanners, much faster")
+    parser.add_argument("--pipeline-anatomy", action="store_true", help="organs as the preset's segmenters find them")
     parser.add_argument("--strength", type=float, default=1.0, help="how firmly the preset's own numbers hold")
     asked = parser.parse_args()
-    if asked.seed == VALIDATION_SEED:
+    if asked.seed in reported_seeds(VALIDATION_PAGE.read_text(encoding="utf-8")):
         parser.error("that seed makes the studies that docs/validation.md reports; fit on others")
-    settings = config.load(asked.preset).settings
+    presets = {name: config.load(name) for name in {asked.preset, *PRESETS.values()}}
     cohort = load_preset(asked.cohort)
     rows: list[Row] = []
     for n in range(asked.studies):
         plan = plan_study(cohort, asked.seed, n)
-        rows += rows_of(light(plan) if asked.light else plan, settings)
-        print(f"# {plan.name}: {len(rows)} findings so far", flush=True)
-    rule = settings.screen.logistic
+        study, anatomy, truth, labels = simulated(light(plan) if asked.light else plan)
+        preset = presets[PRESETS[str(plan.tracer)]]
+        if asked.pipeline_anatomy:
+            anatomy = charted(study, preset)
+        rows += rows_of(study, anatomy, truth, labels, preset)
+        print(f"# {plan.name}, {plan.tracer}: {len(rows)} findings so far", flush=True)
+    rule = presets[asked.preset].settings.screen.logistic
     start = np.array([float(getattr(rule, name)) for name in NAMES])
     weights = fit(rows, start, rule.most, asked.strength)
     report(rows, weights, rule.most)

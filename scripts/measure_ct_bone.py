@@ -29,7 +29,7 @@ from lesion_pipeline.recorder import Recorder
 from lesion_pipeline.simulate.cohort import plan_study
 from lesion_pipeline.simulate.presets import load_preset
 from lesion_pipeline.stages import coregister, delineate
-from scripts.fit_screen import simulated
+from scripts.simulated_studies import simulated
 
 NEAR_MM = 12.0
 CONFIG = config.load("fdg-petct")

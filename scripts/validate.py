@@ -21,7 +21,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +29,14 @@ from lesion_pipeline.evaluate.cohort import run_folders
 from lesion_pipeline.simulate.cohort import plan_study
 from lesion_pipeline.simulate.plan import StudyPlan
 from lesion_pipeline.simulate.presets import load_preset
-from lesion_pipeline.simulate.scanner import ScannerSettings
 from lesion_pipeline.simulate.study import make_study
 from scripts import validation_real
+from scripts.simulated_studies import PRESETS, light
 from scripts.validation_page import Cohort, Report, write_page
 
 ROOT = Path(__file__).resolve().parent.parent
 COHORTS = ("fdg", "psma")
 SEED = 20240601
-#: Which preset reads which tracer.
-PRESETS = {"FDG": "fdg-petct", "PSMA-11": "psma-petct", "DCFPyL": "psma-petct", "PSMA-1007": "psma1007-petct"}
 REFUSED = 1
 
 
@@ -101,20 +98,7 @@ def everything(at: Cohort, jobs: int, flags: Sequence[str]) -> list[str]:
 def planned(cohort: str, seed: int, number: int, *, full: bool) -> StudyPlan:
     """The plan of one study; light scanners unless ``full``."""
     plan = plan_study(load_preset(cohort), seed, number)
-    if full:
-        return plan
-    drawn = plan.scanner
-    light = ScannerSettings(
-        pet_fwhm=drawn.pet_fwhm,
-        pet_noise=drawn.pet_noise,
-        breath_mm=drawn.breath_mm,
-        ct_spacing=(3.0, 3.0, 5.0),
-        ct_matrix=166,
-        ct_noise=drawn.ct_noise,
-        top=drawn.top,
-        bottom=drawn.bottom,
-    )
-    return replace(plan, scanner=light, mr=None)
+    return plan if full else light(plan)
 
 
 def one(at: Cohort, cohort: str, number: int, *, make_only: bool) -> int:
