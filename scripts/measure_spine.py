@@ -1,22 +1,26 @@
 """Measure builtin-spine: names and centres on real and simulated CT, on crops of both, on real keypoints, and refusals.
 
-    python -m scripts.measure_spine --data UNPACKED --truth vertebra_truth.json [--parts full,crops,simulated,...]
+    python -m scripts.measure_spine --data UNPACKED --truth vertebra_truth.json --results FILE [--parts full,...] [--out PAGE]
 
-Prints one line a row. ``--count`` sets the number of crops and simulated studies, ``--every`` takes every n-th keypoint set.
-Crops and simulated studies are judged by names, with centres on the spine's axis; the full CTs by their label maps.
-``--results FILE`` keeps the rows of every part measured so far; ``--out docs/validation_spine.md`` writes them as a page.
+Crops and simulated studies are judged by names, with centres on the spine's axis; the full CTs by their label maps. Every case
+is written to ``--results`` as soon as it is judged, and a later call goes on where an earlier one ended. ``--share 0/2`` takes
+every second case, so that several processes may share the work, each with its own file; ``--also`` reads the others' files for
+the table and for ``--out docs/validation_spine.md``.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
-import resource
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,159 +28,56 @@ import numpy.typing as npt
 from lesion_pipeline.domain.anatomy import VertebralLevel as Level
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.volume import Modality, Unit, Volume
-from lesion_pipeline.plugins.builtin_spine.engine import Spine, analyse
+from lesion_pipeline.plugins.builtin_spine.engine import analyse
 from lesion_pipeline.plugins.builtin_spine.points import name_points
 from lesion_pipeline.simulate.anatomy.body import build_body
 from lesion_pipeline.simulate.anatomy.params import BodyParams
 from scripts.spine_cases import Points, crop, load_ct, load_truth, simulated
+from scripts.spine_score import COUNTED, HEAD, Score, judge
 
-Rows = list[list[str]]
+Record = dict[str, Any]
+#: Name of a case and how to judge it.
+Case = tuple[str, Callable[[], Record]]
 
-NAME_FROM = 0.7
 USUAL = "12T 5L 12 ribs"
-NEAR_MM, NEAR_CUT_MM, SACRUM_MM = 14.0, 9.0, 25.0
-COUNTED: list[Level] = [level for level in Level if level not in (Level.T13, Level.L6)]
+TOTALS = {"full": "four real CTs", "simulated": "all simulated", "held_out": "all simulated"}
 
 
-@dataclass
-class Score:
-    """Running counts over cases. errors: mm between reported and true centres of whole vertebrae."""
-
-    cases: int = 0
-    visible: int = 0
-    named: int = 0
-    wrong: int = 0
-    far: int = 0
-    anchored: int = 0
-    anchored_named: int = 0
-    missed: int = 0
-    errors: list[float] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-
-    def add(self, other: Score) -> None:
-        """Take another's counts in."""
-        for name in self.__dataclass_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def row(self, title: str) -> list[str]:
-        exact = 1 - self.wrong / self.named if self.named else float("nan")
-        where = self.anchored_named / self.anchored if self.anchored else float("nan")
-        median, p95 = (np.percentile(self.errors, q) for q in (50, 95)) if self.errors else (np.nan, np.nan)
-        right = f"{self.named - self.wrong}/{self.named} ({exact:.1%})"
-        cost = f"{np.median(self.seconds):.1f}" if self.seconds else "-"
-        centres = f"{median:.1f} / {p95:.1f}"
-        return [
-            title,
-            str(self.cases),
-            str(self.visible),
-            right,
-            str(self.far),
-            f"{where:.1%}",
-            str(self.missed),
-            centres,
-            cost,
-        ]
-
-
-HEAD = [
-    "set",
-    "CTs",
-    "levels visible",
-    "named exactly / named",
-    "wrong by more than one",
-    "named where an anchor is in view",
-    "not segmented",
-    "centre error median / p95 (mm)",
-    "CPU s (median)",
-]
-
-
-def anchor_in_view(truth: Points, low: float, high: float) -> bool:
-    """Sacrum, skull, the last rib with a whole L1, or the first with a whole C7, by the truth."""
-    z = {key: float(value[2]) for key, value in truth.items()}
-    sacrum = "S" in z and z["S"] - low > 20
-    last = next((f"T{n}" for n in (13, 12, 11) if f"T{n}" in z), "")
-    twelfth = last in z and "L1" in z and z["L1"] - low > 40 and z[last] + 20 < high
-    first = "T1" in z and "C7" in z and z["T1"] - low > 20 and z["C7"] + 15 < high
-    return sacrum or twelfth or first or ("C1" in z and z["C1"] + 45 < high)
-
-
-def judge(score: Score, title: str, spine: Spine | None, truth: Points, view: tuple[float, float]) -> None:
-    """Match every reported vertebra to the nearest true centre and compare names."""
-    visible = {k for k, p in truth.items() if view[0] + 8 < p[2] < view[1] - 8}
-    score.cases += 1
-    score.visible += len(visible)
-    anchored = anchor_in_view(truth, *view)
-    score.anchored += len(visible) if anchored else 0
-    if spine is None:
-        score.missed += len(visible)
-        print(f"  {title}: no spine found ({len(visible)} visible)")
-        return
-    keys = list(truth)
-    centres = np.array([truth[k] for k in keys])
-    seen: set[str] = set()
-    notes: list[str] = []
-    usable = bool(spine.reading.anchors) and not spine.doubts
-    for vertebra, centre in zip(spine.reading.vertebrae, spine.parts.centres, strict=True):
-        distance = np.linalg.norm(centres - centre, axis=1)
-        key = keys[int(distance.argmin())]
-        near = SACRUM_MM if key == "S" else NEAR_CUT_MM if vertebra.cut else NEAR_MM
-        if distance.min() > near:
-            continue
-        seen.add(key)
-        if not vertebra.cut:
-            score.errors.append(float(distance.min()))
-        if not usable or vertebra.probability < NAME_FROM:
-            continue
-        score.named += 1
-        score.anchored_named += int(anchored and key in visible)
-        if vertebra.level.name != key:
-            score.wrong += 1
-            step = _index(vertebra.level) - _index(Level[key])
-            score.far += int(abs(step) > 1)
-            notes.append(f"{key} named {vertebra.level.name} (p {vertebra.probability:.2f})")
-    score.missed += len(visible - seen)
-    if notes or visible - seen:
-        anchors = ",".join(spine.reading.anchors) or "-"
-        print(f"  {title}: anchors {anchors}; {len(notes)} wrong {notes[:3]}; missed {sorted(visible - seen)}")
-
-
-def _index(level: Level) -> int:
-    nearest = Level.T12 if level is Level.T13 else Level.L5 if level is Level.L6 else level
-    return COUNTED.index(nearest)
-
-
-def run(score: Score, title: str, ct: Volume, truth: Points, painted: bool = False) -> None:
+def judged(kind: str, title: str, ct: Volume, truth: Points, painted: bool = False) -> Record:
+    """One CT: its row's name and its score."""
+    score = Score()
     low, high = ct.grid.bounds()
     began = time.process_time()
     spine = analyse(ct, painted)
     score.seconds.append(time.process_time() - began)
     judge(score, title, spine, truth, (float(low[2]), float(high[2])))
+    return {"kind": kind, "score": asdict(score)}
 
 
-def full(data: Path, truths: dict[str, Points]) -> Rows:
-    total, rows = Score(), []
+def full(data: Path, truths: dict[str, Points]) -> Iterator[Case]:
     for name, truth in truths.items():
-        score = Score()
-        run(score, name, load_ct(data, name), truth, painted=True)
-        total.add(score)
-        rows.append(score.row(name))
-    return [*rows, total.row("four real CTs")]
+        yield name, lambda name=name, truth=truth: judged(name, name, load_ct(data, name), truth, painted=True)  # type: ignore[misc]
 
 
-def real_crops(data: Path, truths: dict[str, Points], count: int, rng: np.random.Generator) -> Rows:
-    score = Score()
-    cts = {name: load_ct(data, name) for name in truths}
+def real_crops(data: Path, truths: dict[str, Points], count: int, seed: int) -> Iterator[Case]:
+    kept = functools.lru_cache(maxsize=1)(functools.partial(load_ct, data))
+    rng = np.random.default_rng(seed)
+    spans = {name: [float(b[2]) for b in kept(name).grid.bounds()] for name in truths}
+    drawn = []
     for number in range(count):
         name = list(truths)[number % len(truths)]
-        truth, ct = truths[name], cts[name]
-        bounds = [float(b[2]) for b in ct.grid.bounds()]
-        heights = [p[2] for p in truth.values()]
-        low, high = max(bounds[0], min(heights) - 40), min(bounds[1], max(heights) + 60)
+        heights = [p[2] for p in truths[name].values()]
+        low, high = max(spans[name][0], min(heights) - 40), min(spans[name][1], max(heights) + 60)
         length = min(float(rng.uniform(120, 300)), high - low - 10)
         start = float(rng.uniform(low, high - length))
-        run(score, f"{name} {length:.0f} mm", crop(ct, start, start + length), truth)
-    return [score.row("crops of real CTs, 120-300 mm")]
+        drawn.append((name, number, start, start + length))
+
+    def measure(name: str, start: float, stop: float) -> Record:
+        kind = "crops of real CTs, 120-300 mm"
+        return judged(kind, f"{name} {stop - start:.0f} mm", crop(kept(name), start, stop), truths[name])
+
+    for name, number, start, stop in sorted(drawn):  # one CT after the other, so that each is read once
+        yield f"{name} {number}", functools.partial(measure, name, start, stop)
 
 
 def kind_of(number: int, title: str) -> str:
@@ -186,40 +87,25 @@ def kind_of(number: int, title: str) -> str:
     )
 
 
-def simulations(count: int, seed: int) -> Rows:
-    kinds: dict[str, Score] = {}
-    for number in range(count):
+def simulations(count: int, seed: int) -> Iterator[Case]:
+    def measure(number: int) -> Record:
         title, ct, truth = simulated(np.random.default_rng([seed, number]), number)
-        run(kinds.setdefault(kind_of(number, title), Score()), title, ct, truth)
-        sys.stdout.flush()
-    return simulated_rows(kinds)
+        return judged(kind_of(number, title), title, ct, truth)
+
+    for number in range(count):
+        yield f"{seed} {number}", functools.partial(measure, number)
 
 
-def simulated_rows(kinds: dict[str, Score]) -> Rows:
-    total = Score()
-    for score in kinds.values():
-        total.add(score)
-    return [*(kinds[name].row(name) for name in sorted(kinds)), total.row("all simulated")]
+def speed() -> Iterator[Case]:
+    """Both engines on 512 x 512 x 300 voxels, in a process of its own (scripts.bench_anatomy)."""
 
+    def measure() -> Record:
+        told = subprocess.run(
+            [sys.executable, "-m", "scripts.bench_anatomy", "--repeats", "1"], check=True, capture_output=True, text=True
+        ).stdout
+        return {"rows": [re.split(r": (?=\d)", line, maxsplit=1) for line in told.splitlines()]}
 
-def speed(data: Path) -> Rows:
-    """CPU and memory on 512 x 512 x 300 voxels: the ACRIN CT with slices interpolated."""
-    ct = load_ct(data, "acrin")
-    depth = ct.grid.shape[2]
-    affine = ct.grid.affine.copy()
-    affine[:3, 2] *= (depth - 1) / 299.0
-    values = np.empty((*ct.grid.shape[:2], 300), dtype=np.float32)
-    for k, z in enumerate(np.linspace(0, depth - 1, 300)):
-        low = min(int(z), depth - 2)
-        values[..., k] = ct.values[..., low] * (low + 1 - z) + ct.values[..., low + 1] * (z - low)
-    fine = Volume(values, Grid((ct.grid.shape[0], ct.grid.shape[1], 300), affine, "ct"), ct.unit, ct.modality, ct.series)
-    del ct, values
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    began = time.process_time()
-    analyse(fine)
-    seconds, peak = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    shape = " x ".join(str(n) for n in fine.grid.shape)
-    return [[f"{shape} voxels", f"{seconds:.1f} CPU s", f"peak {peak:.0f} MB, {before:.0f} MB of it before"]]
+    yield "bench_anatomy", measure
 
 
 def _true_points(path: Path) -> Points:
@@ -246,44 +132,39 @@ def _detections(path: Path, truth: Points) -> Iterator[tuple[str | None, npt.NDA
         yield keys[int(distance.argmin())] if distance.min() < 12 else None, where, region / region.sum()
 
 
-def keypoints(data: Path, every: int) -> Rows:
+def keypoints(data: Path, every: int) -> Iterator[Case]:
+    for path in sorted((data / "spine_keypoints" / "truth").glob("*.json"))[::every]:
+        yield path.stem, functools.partial(_named_points, path, data / "spine_keypoints" / "detected" / path.name)
+
+
+def _named_points(true: Path, detected: Path) -> Record:
     """From the true centres with the caudal end given, and from a detector's noisy points with the same given."""
-    folder = data / "spine_keypoints"
-    tally = {(mode, kind): [0, 0] for mode in ("true centres", "noisy detections") for kind in ("usual", "variant")}
-    for path in sorted((folder / "truth").glob("*.json"))[::every]:
-        truth = _true_points(path)
-        names = sorted(truth, key=lambda k: Level[k])
-        kind = "variant" if _is_variant(names) else "usual"
-        if kind == "usual" and [COUNTED.index(Level[k]) for k in names] != list(
-            range(COUNTED.index(Level[names[0]]), COUNTED.index(Level[names[-1]]) + 1)
-        ):
-            continue
-        found = name_points([truth[k] for k in names], None, (len(names) - 1, Level[names[-1]]))
-        _count(tally["true centres", kind], names, [f.level.name for f in found])
-        noisy = list(_detections(folder / "detected" / path.name, truth))
-        matched = [(n, Level[k]) for n, (k, _, _) in enumerate(noisy) if k is not None]
-        if len(noisy) < 2 or not matched:
-            continue
+    truth = _true_points(true)
+    names = sorted(truth, key=lambda k: Level[k])
+    kind = "variant" if _is_variant(names) else "usual"
+    places = [COUNTED.index(Level[k]) for k in names if Level[k] in COUNTED]
+    if kind == "usual" and places != list(range(places[0], places[-1] + 1)):
+        return {"tally": {}}
+    found = name_points([truth[k] for k in names], None, (len(names) - 1, Level[names[-1]]))
+    tally = {f"true centres, {kind}": _right(names, [f.level.name for f in found], true.stem)}
+    noisy = list(_detections(detected, truth))
+    matched = [(n, Level[k]) for n, (k, _, _) in enumerate(noisy) if k is not None]
+    if len(noisy) >= 2 and matched:
         anchor = max(matched, key=lambda item: item[1])
         found = name_points([w for _, w, _ in noisy], [r for _, _, r in noisy], anchor)
         pairs = [(k, f.level.name) for (k, _, _), f in zip(noisy, found, strict=True) if k is not None]
-        _count(tally["noisy detections", kind], [k for k, _ in pairs], [f for _, f in pairs])
-    return keypoint_rows(tally)
+        tally[f"noisy detections, {kind}"] = _right([k for k, _ in pairs], [f for _, f in pairs], true.stem)
+    return {"tally": tally}
 
 
-def keypoint_rows(tally: dict[tuple[str, str], list[int]]) -> Rows:
-    return [
-        [f"{mode}, {kind}", f"{right}/{total} bodies ({right / max(total, 1):.2%})"]
-        for (mode, kind), (right, total) in tally.items()
-    ]
+def _right(names: list[str], found: list[str], title: str) -> list[int]:
+    wrong = [f"{a} named {b}" for a, b in zip(names, found, strict=True) if a != b]
+    if wrong:
+        print(f"  {title}: {len(wrong)} of {len(names)} wrong {wrong[:3]}")
+    return [len(names) - len(wrong), len(names)]
 
 
-def _count(row: list[int], names: list[str], found: list[str]) -> None:
-    row[0] += sum(a == b for a, b in zip(names, found, strict=True))
-    row[1] += len(names)
-
-
-def nothing() -> Rows:
+def nothing() -> Iterator[Case]:
     """Images without a spine must say so."""
     rng = np.random.default_rng(0)
     grid = Grid((128, 128, 60), np.diag([2.0, 2.0, 3.0, 1.0]), "none")
@@ -296,23 +177,29 @@ def nothing() -> Rows:
         affine = np.diag([2.0, 2.0, 3.0, 1.0])
         affine[:3, 3] = [-128.0, -128.0, low]
         cases[title] = np.array(body.sample_ct(Grid((128, 128, slices), affine, "none"), rng).values)
-    rows = []
-    for title, values in cases.items():
+
+    def measure(title: str) -> Record:
+        values = cases[title]
         where = replace(grid, shape=(values.shape[0], values.shape[1], values.shape[2]))
         spine = analyse(Volume(values.astype(np.float32), where, Unit.HU, Modality.CT, "none"))
         found = "no spine found" if spine is None else ", ".join(v.level.name for v in spine.reading.vertebrae)
-        rows.append([title, found])
-    return rows
+        return {"rows": [[title, found]]}
+
+    for title in cases:
+        yield title, functools.partial(measure, title)
 
 
 SECTIONS: dict[str, tuple[str, list[str]]] = {
     "full": ("Four real CTs, whole", HEAD),
     "crops": ("Random crops of the four real CTs", HEAD),
     "simulated": ("Simulated CTs: 1 to 7 mm slices, noise 10 to 60 HU, posture, screws, any storage order", HEAD),
-    "held_out": ("More simulated CTs of the same kind, looked at only after the last change", HEAD),
-    "keypoints": ("Real spines as points (VID): from the body centres and one end's level", ["points", "named exactly"]),
+    "held_out": ("More simulated CTs of the same kind, with another seed", HEAD),
+    "keypoints": (
+        "Real spines as points (VID, 649 sets): from the body centres and one end's level",
+        ["points", "named exactly"],
+    ),
     "nothing": ("Images without a spine", ["image", "answer"]),
-    "speed": ("Time and memory, one process", ["CT", "time", "memory"]),
+    "speed": ("Time and memory of the anatomy, one process (`python -m scripts.bench_anatomy`)", ["what", "took"]),
 }
 
 
@@ -327,12 +214,40 @@ INTRODUCTION = [
 ]
 
 
-def page(results: dict[str, Rows]) -> str:
+def rows_of(part: str, records: dict[str, Record]) -> list[list[str]]:
+    """The table of one part from the cases judged so far."""
+    if part == "keypoints":
+        tally: dict[str, list[int]] = {}
+        for record in records.values():
+            for kind, (right, total) in record["tally"].items():
+                row = tally.setdefault(kind, [0, 0])
+                row[0], row[1] = row[0] + right, row[1] + total
+        rows = [
+            [kind, f"{right}/{total} bodies ({right / max(total, 1):.2%})"] for kind, (right, total) in sorted(tally.items())
+        ]
+        left_out = sum(not record["tally"] for record in records.values())
+        return [*rows, ["sets read", f"{len(records)}, of which {left_out} not asked for lack of a complete chain"]]
+    if part in ("nothing", "speed"):
+        return [row for record in records.values() for row in record["rows"]]
+    kinds: dict[str, Score] = {}
+    for record in records.values():
+        kinds.setdefault(record["kind"], Score()).add(Score(**record["score"]))
+    rows = [score.row(kind) for kind, score in sorted(kinds.items())]
+    if part in TOTALS:
+        total = Score()
+        for score in kinds.values():
+            total.add(score)
+        rows.append(total.row(TOTALS[part]))
+    return rows
+
+
+def page(results: dict[str, dict[str, Record]]) -> str:
     """Markdown of all parts measured so far."""
     out = ["# How well builtin-spine names vertebrae", "", *INTRODUCTION, ""]
     for part, (title, head) in SECTIONS.items():
-        if part in results:
-            out += [f"## {title}", "", *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *results[part])), ""]
+        if results.get(part):
+            rows = rows_of(part, results[part])
+            out += [f"## {title}", "", *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)), ""]
     return "\n".join(out)
 
 
@@ -340,31 +255,40 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with the unpacked sets")
     parser.add_argument("--truth", type=Path, required=True, help="vertebra_truth.json")
+    parser.add_argument("--results", type=Path, required=True, help="JSON of the cases judged so far; read and extended")
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="results of other processes, read only")
     parser.add_argument("--parts", default="full,crops,simulated,held_out,keypoints,nothing,speed")
+    parser.add_argument("--share", default="0/1", help="n/m: every m-th case from the n-th on")
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--results", type=Path, help="JSON of the rows measured so far; read and extended")
     parser.add_argument("--out", type=Path, help="Markdown page of all rows")
     given = parser.parse_args()
     truths = load_truth(given.truth)
-    measures: dict[str, Callable[[], Rows]] = {
+    measures: dict[str, Callable[[], Iterator[Case]]] = {
         "full": lambda: full(given.data, truths),
-        "crops": lambda: real_crops(given.data, truths, given.count, np.random.default_rng(given.seed)),
+        "crops": lambda: real_crops(given.data, truths, given.count, given.seed),
         "simulated": lambda: simulations(given.count, given.seed),
         "held_out": lambda: simulations(given.count, given.seed + 1),
         "keypoints": lambda: keypoints(given.data, given.every),
         "nothing": nothing,
-        "speed": lambda: speed(given.data),
+        "speed": speed,
     }
-    results: dict[str, Rows] = {}
-    if given.results and given.results.exists():
-        results = json.loads(given.results.read_text())
+    own: dict[str, dict[str, Record]] = json.loads(given.results.read_text()) if given.results.exists() else {}
+    first, step = (int(n) for n in given.share.split("/"))
     for part in filter(None, given.parts.split(",")):
-        results[part] = measures[part]()
-        print(f"{SECTIONS[part][0]}\n" + "\n".join("  " + " | ".join(row) for row in results[part]), flush=True)
-        if given.results:
-            given.results.write_text(json.dumps(results, indent=1))
+        records = own.setdefault(part, {})
+        for number, (name, measure) in enumerate(measures[part]()):
+            if number % step == first and name not in records:
+                records[name] = measure()
+                given.results.write_text(json.dumps(own))
+                sys.stdout.flush()
+    results = {part: dict(records) for part, records in own.items()}
+    for file in given.also:
+        for part, records in json.loads(file.read_text()).items():
+            results.setdefault(part, {}).update(records)
+    for part, records in results.items():
+        print(f"{SECTIONS[part][0]}\n" + "\n".join("  " + " | ".join(row) for row in rows_of(part, records)), flush=True)
     if given.out:
         given.out.write_text(page(results))
     return 0

@@ -19,6 +19,7 @@ from lesion_pipeline.domain.volume import Modality, Unit, Volume
 from lesion_pipeline.io.nifti import read_volume
 from lesion_pipeline.plugins.builtin_organs import factory
 from lesion_pipeline.plugins.builtin_organs.fusion import believed_bone
+from lesion_pipeline.plugins.builtin_organs.lattice import along_axes
 from lesion_pipeline.plugins.builtin_organs.network import CLASSES, OrganProbabilities, load
 
 OPTIONS = {"lattice_mm": 5.0, "pet_lattice_mm": 5.0, "body_hu": -300.0, "bone_hu": 180.0}
@@ -107,6 +108,16 @@ def segment(ct: Volume | None = None, pet: Volume | None = None) -> Segmentation
 def key_at(answer: Segmentation, point: tuple[float, float, float]) -> str:
     value = int(answer.label_map.at([point])[0])
     return answer.label_map.names[value].key if value else ""
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(5, 4, 9), (9, 7, 6), (6, 6, 6)])
+def test_weights_are_applied_along_their_own_axis_whatever_the_memory_order(order: str, shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(2)
+    values = np.asarray(rng.normal(size=(9, 8, 7)).astype(np.float32), order=order)  # type: ignore[call-overload]
+    rows = [np.abs(rng.normal(size=(n, m))).astype(np.float32) for n, m in zip(shape, values.shape, strict=True)]
+    expected = np.einsum("ijk,ai,bj,ck->abc", values.astype(float), *rows)
+    np.testing.assert_allclose(along_axes(values, rows), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "feet_first", "sagittal", "oblique"])

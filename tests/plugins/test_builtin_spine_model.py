@@ -137,6 +137,20 @@ def test_an_outlier_beside_the_spine_does_not_shift_the_count() -> None:
     assert [n.level for n in named[:9]] == list(levels)
 
 
+def test_a_false_point_above_the_last_vertebra_does_not_bend_the_spine() -> None:
+    levels = plan("usual")[-9:]
+    points = np.vstack([column(levels), column(levels)[-1] + np.array([-52.0, 0.0, 22.0])])
+    named = name_points(points, anchor=(0, levels[0]))
+    assert [n.level for n in named[:9]] == list(levels)
+
+
+def test_a_given_end_is_never_taken_for_the_sacrum() -> None:
+    heights = np.array([0.0, 47.0, 88.0, 122.0, 152.0, 176.0])  # bodies larger than any that the model expects
+    points = np.stack([np.zeros(6), 0.0004 * (heights - 80.0) ** 2, heights], axis=1)
+    named = name_points(points, anchor=(0, Level.L3))
+    assert [n.level.name for n in named] == ["L3", "L2", "L1", "T12", "T11", "T10"]
+
+
 def test_regions_alone_find_the_thoracolumbar_border() -> None:
     levels = plan("usual")[2:12]
     regions = np.array([[0.02, 0.96, 0.02] if v.region == "thoracic" else [0.02, 0.02, 0.96] for v in levels])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to, grown, shrunk
+from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to, grown, shrunk, window_box
 
 _GAS_HU = -400.0
 #: Inside a lung, away from its edge: vessels and blood keep it above pure air. Bowel gas and the airway are pure.
@@ -40,7 +40,7 @@ def find_chest(hu: Floats, body: Mask, step_mm: float) -> Chest:
     if not lung.any():
         return Chest(nothing, nothing, nothing, None)
     left, right, mid = _sides(lung, body, step_mm)
-    if airway.any() and distance_to(lung, step_mm)[airway].min() > 30.0:
+    if airway.any() and not (grown(lung, 30.0, step_mm) & airway).any():
         airway = nothing
     closed = [_closed(side, step_mm) & body for side in (left, right)]
     both = closed[0] & closed[1]
@@ -51,8 +51,7 @@ def _closed(mask: Mask, step_mm: float) -> Mask:
     """Vessels and small nodules inside the lung belong to it (closing by 6 mm)."""
     if not mask.any():
         return mask
-    near = distance_to(mask, step_mm) <= 6.0
-    return np.asarray(mask | (near & (distance_to(~near, step_mm) > 6.0)))
+    return np.asarray(mask | shrunk(grown(mask, 6.0, step_mm), 6.0, step_mm))
 
 
 def _lung_components(hu: Floats, gas: Mask, body: Mask, step_mm: float) -> Mask:
@@ -122,7 +121,10 @@ def _midline(left: Mask, right: Mask, fallback: float) -> float:
 
 def _parted(part: Mask, mid: float, step_mm: float) -> tuple[Mask, Mask]:
     """Two lungs that touch: eroded until they part, each voxel then goes to the nearer seed."""
-    inside = distance_to(~part, step_mm)
+    box = window_box(part, 1)
+    if box is None:
+        return part, part
+    inside = distance_to(~part[box], step_mm)
     for radius in (3.0, 6.0, 9.0, 12.0, 15.0):
         labels, count = ndimage.label(inside > radius)
         if count < 2:
@@ -134,7 +136,8 @@ def _parted(part: Mask, mid: float, step_mm: float) -> tuple[Mask, Mask]:
             continue
         seeds = (labels == first, labels == second)
         nearer_first = distance_to(seeds[0], step_mm) <= distance_to(seeds[1], step_mm)
-        a, b = part & nearer_first, part & ~nearer_first
+        a, b = np.zeros(part.shape, dtype=bool), np.zeros(part.shape, dtype=bool)
+        a[box], b[box] = part[box] & nearer_first, part[box] & ~nearer_first
         first_is_left = np.nonzero(seeds[0])[0].mean() > np.nonzero(seeds[1])[0].mean()
         return (a, b) if first_is_left else (b, a)
     side = np.arange(part.shape[0])[:, None, None] >= mid

@@ -5,7 +5,7 @@ Axis 0 runs to the patient's left, axis 1 to the back, axis 2 to the head.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import edt
 import numpy as np
@@ -17,6 +17,8 @@ from lesion_pipeline.domain.volume import Volume
 
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+
+_THREADS = 2  # of the distance transform; the distances do not depend on it
 
 
 def lattice_over(grid: Grid, step_mm: float) -> Grid:
@@ -59,13 +61,31 @@ def axis_weights(count_in: int, count_out: int, step: float, start: float) -> tu
 
 def along_axes(values: Floats, rows: Sequence[Floats]) -> Floats:
     """``rows[a]`` (count_out, count_in) applied along each axis a of ``values``; few weights of a row are not zero."""
-    out = values
-    for axis in sorted(range(3), key=lambda a: rows[a].shape[0] / rows[a].shape[1]):  # the one that shrinks most goes first
+    order = sorted(range(3), key=lambda a: rows[a].shape[0] / rows[a].shape[1])  # the one that shrinks most goes first
+    slow = int(np.argmax(np.abs(values.strides)))
+    leading = order[: order.index(slow)]
+    out = _slice_by_slice(values, {axis: rows[axis] for axis in leading}, slow) if leading else values
+    for axis in order[len(leading) :]:
         moved = np.moveaxis(out, axis, 0)
         flat = np.ascontiguousarray(moved).reshape(moved.shape[0], -1)
         done = sparse.csr_array(rows[axis]) @ flat
         out = np.moveaxis(done.reshape(-1, *moved.shape[1:]), 0, axis)
     return np.ascontiguousarray(out, dtype=np.float32)
+
+
+def _slice_by_slice(values: Floats, rows: Mapping[int, Floats], slow: int) -> Floats:
+    """``rows`` along the other axes in their order, one slice across the axis of largest stride at a time: a large CT is read
+    once, and never copied whole."""
+    matrices = {axis: sparse.csr_array(weights) for axis, weights in rows.items()}
+    shape = [rows[axis].shape[0] if axis in rows else values.shape[axis] for axis in range(3) if axis != slow]
+    stack = np.empty((values.shape[slow], *shape), dtype=np.float32)
+    for n, plane in enumerate(np.moveaxis(values, slow, 0)):
+        done = plane
+        for axis, matrix in matrices.items():
+            first = axis - int(axis > slow) == 0
+            done = matrix @ np.ascontiguousarray(done) if first else (matrix @ np.ascontiguousarray(done.T)).T
+        stack[n] = done
+    return np.moveaxis(stack, 0, slow)
 
 
 def _separable(
@@ -124,7 +144,7 @@ def distance_to(mask: Mask, step_mm: float) -> Floats:
     """Distance (mm) of every voxel to the nearest voxel of the mask; 0 inside, inf where the mask is empty."""
     if not mask.any():
         return np.full(mask.shape, np.inf, dtype=np.float32)
-    return np.asarray(edt.edt(~mask, anisotropy=(step_mm,) * 3), dtype=np.float32)
+    return np.asarray(edt.edt(~mask, anisotropy=(step_mm,) * 3, parallel=_THREADS), dtype=np.float32)
 
 
 def largest(mask: Mask, structure: Mask | None = None) -> Mask:

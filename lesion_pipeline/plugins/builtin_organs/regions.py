@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from lesion_pipeline.plugins.builtin_organs.chest import Chest
 from lesion_pipeline.plugins.builtin_organs.frame import BodyFrame
-from lesion_pipeline.plugins.builtin_organs.lattice import Mask, distance_to
+from lesion_pipeline.plugins.builtin_organs.lattice import Mask, grown
 from lesion_pipeline.plugins.builtin_organs.vocabulary import VALUE
 
 Labels = npt.NDArray[np.uint16]
@@ -50,7 +50,7 @@ def _name_chest(out: Labels, bone: Mask, chest: Chest, frame: BodyFrame) -> None
     lateral = np.broadcast_to(frame.lateral_mm(bone.shape), bone.shape)
     behind = np.broadcast_to(frame.behind_mm(bone.shape), bone.shape)
     height = (np.arange(bone.shape[2]) - apex)[None, None, :] * step
-    near_lung = distance_to(chest.lungs, step) <= 16.0
+    near_lung = grown(chest.lungs, 16.0, step)
     lowest = (base - apex) * step - 110.0
     if frame.hip_top is not None:
         lowest = max(lowest, (frame.hip_top - apex) * step + 6.0)

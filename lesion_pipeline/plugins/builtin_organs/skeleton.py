@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to
+from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, grown, shrunk
 
 _CORTEX_HU = 350.0
 _MARROW_HOLE_CM2 = 30.0
@@ -20,13 +20,12 @@ def find_bone(hu: Floats, body: Mask, step_mm: float, bone_hu: float) -> Mask:
     Dense voxels grow from cortex seeds, are closed by 5 mm and filled slice by slice in all three planes (holes up to 30 cm2
     that hold marrow, not fluid as the spinal canal does). Uniform dense blobs without cortex (iodine) are dropped.
     """
-    inner = body & (distance_to(~body, step_mm) > step_mm)
+    inner = shrunk(body, step_mm, step_mm)
     dense = inner & (hu > bone_hu)
     dense = _without_contrast(hu, dense, step_mm)
     if not dense.any():
         return dense
-    near = distance_to(dense, step_mm) <= 5.0
-    closed = dense | ((distance_to(~near, step_mm) > 5.0) & (hu > 0.0))
+    closed = dense | (shrunk(grown(dense, 5.0, step_mm), 5.0, step_mm) & (hu > 0.0))
     return _with_marrow(hu, closed, step_mm) & inner
 
 
@@ -41,7 +40,7 @@ def _without_contrast(hu: Floats, dense: Mask, step_mm: float) -> Mask:
     mean = np.bincount(flat, weights=inside, minlength=count + 1) / voxels
     uneven = np.bincount(flat, weights=np.abs(inside - mean[flat]), minlength=count + 1) / voxels
     cortex = np.bincount(flat, weights=inside > _CORTEX_HU * 0.75, minlength=count + 1) > 0
-    deep = np.bincount(labels[distance_to(~dense, step_mm) > 9.0], minlength=count + 1) > 0
+    deep = np.bincount(labels[shrunk(dense, 9.0, step_mm)], minlength=count + 1) > 0
     boxes = [np.zeros(3), *(np.array([b.stop - b.start for b in box]) for box in ndimage.find_objects(labels))]
     compact = np.max(boxes, axis=1) * step_mm < _LARGEST_BLOB_MM
     blob = deep & (uneven < _EVEN_HU) & compact

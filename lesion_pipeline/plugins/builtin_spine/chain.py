@@ -7,6 +7,7 @@ Positions are mm along s; index 0 of every array here is the first visible milli
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,15 +74,24 @@ class Posterior:
 
 
 def _logsumexp(values: Array, axis: int) -> Array:
-    top = np.max(values, axis=axis, keepdims=True)
-    return np.asarray(np.squeeze(top, axis) + np.log(np.sum(np.exp(values - top), axis=axis)))
+    top = values.max(axis=axis, keepdims=True)
+    over = values - top
+    np.exp(over, out=over)
+    return np.asarray(np.squeeze(top, axis) + np.log(over.sum(axis=axis)))
 
 
-def _lagged(alpha: Array, low: int, high: int) -> Array:
-    """(high - low + 1, S + 1): alpha[s - d] for d = low .. high, LOWEST before the start."""
-    padded = np.concatenate([np.full(high, LOWEST), alpha])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, high + 1)  # row s: alpha[s - high .. s]
-    return np.asarray(windows[:, high - low :: -1].T)
+class _Lengths:
+    """What the lengths of segments are worth at one scale; the same for every plan, so worked out once.
+
+    whole[level]: log_length of 1 .. LONGEST_MM mm. cut[level]: log_cut_length of the same.
+    """
+
+    def __init__(self, scale: float, levels: Iterable[Level]) -> None:
+        d = np.arange(1, LONGEST_MM + 1, dtype=np.float64)
+        names = list(levels)
+        self.scale = scale
+        self.whole: dict[Level, Array] = {level: model.log_length(level, scale, d) for level in names}
+        self.cut: dict[Level, Array] = {level: model.log_cut_length(level, scale, d) for level in names}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +100,7 @@ class _Run:
     first: log weight of beginning with any one state."""
 
     chain: Chain
-    scale: float
+    lengths: _Lengths
     states: tuple[State, ...]
     ends: list[Array]
     finishes: Array
@@ -98,33 +108,34 @@ class _Run:
     first: float
 
 
-def _cut_start(level: Level, scale: float, segment: Array) -> Array:
+def _cut_start(level: Level, lengths: _Lengths, segment: Array) -> Array:
     """(S + 1,) log weight of a first segment that begins below the field of view and ends at s."""
     size = segment.shape[1] - 1
     out = np.full(size + 1, LOWEST)
     reach = min(segment.shape[0], size)
-    d = np.arange(1, reach + 1)
-    out[d] = model.log_cut_length(level, scale, d.astype(np.float64)) + segment[d - 1, d]
+    out[1 : reach + 1] = lengths.cut[level][:reach] + segment[:reach, 1 : reach + 1].diagonal()
     return out
 
 
-def _whole(level: Level, scale: float, segment: Array, before: Array) -> Array:
+def _whole(level: Level, lengths: _Lengths, segment: Array, before: Array) -> Array:
     """(S + 1,) log weight of a whole segment that ends at s, after a state that ended where ``before`` says."""
     size = len(before) - 1
-    low, high = model.span_of(level, scale)
+    low, high = model.span_of(level, lengths.scale)
     high = min(high, segment.shape[0])
     out = np.full(size + 1, LOWEST)
     alive = np.flatnonzero(before > LOWEST / 2)
     if not len(alive) or alive[0] + low > size:
         return out
     part = slice(int(alive[0]) + low, min(int(alive[-1]) + high, size) + 1)
-    lengths = model.log_length(level, scale, np.arange(low, high + 1, dtype=np.float64))
-    inside = _lagged(before, low, high)[:, part] + segment[low - 1 : high, part] + lengths[:, None]
+    padded = np.concatenate([np.full(high, LOWEST), before])
+    lag = np.arange(part.start, part.stop)[None, :] - np.arange(low, high + 1)[:, None] + high  # of before[s - d]
+    inside = padded[lag] + segment[low - 1 : high, part]
+    inside += lengths.whole[level][low - 1 : high, None]
     out[part] = _logsumexp(inside, 0)
     return out
 
 
-def _forward(chain: Chain, scale: float, evidence: Evidence, first: float) -> _Run:
+def _forward(chain: Chain, lengths: _Lengths, evidence: Evidence, first: float) -> _Run:
     size = evidence.size
     states: tuple[State, ...] = (SACRUM, *chain.levels, HEAD)
     ends: list[Array] = [evidence.sacrum + first - np.log(model.SPACE_MM) + evidence.boundary[SACRUM]]
@@ -134,34 +145,27 @@ def _forward(chain: Chain, scale: float, evidence: Evidence, first: float) -> _R
     best = ends[0]
     for number, level in enumerate(chain.levels, start=1):
         segment = evidence.of(level, chain)
-        alpha = np.logaddexp(_cut_start(level, scale, segment) + first, _whole(level, scale, segment, ends[-1]))
+        alpha = np.logaddexp(_cut_start(level, lengths, segment) + first, _whole(level, lengths, segment, ends[-1]))
         alpha = np.maximum(alpha + evidence.boundary[level], LOWEST)
         best = np.maximum(best, alpha)
         alpha[alpha < best - HOPELESS] = LOWEST
-        finishes[number] = _finish(level, scale, segment, ends[-1], first)
+        finishes[number] = float(_logsumexp(_finish_weights(level, lengths, segment, ends[-1], first), 0))
         ends.append(alpha)
     head = ends[-1] - evidence.head
     finishes[-1] = float(_logsumexp(head, 0)) + evidence.head[size] - np.log(model.SPACE_MM)
     total = float(_logsumexp(finishes, 0))
-    return _Run(chain, scale, states, ends, finishes, total, first)
+    return _Run(chain, lengths, states, ends, finishes, total, first)
 
 
-def _finish_weights(level: Level, scale: float, segment: Array, before: Array, first: float) -> Array:
+def _finish_weights(level: Level, lengths: _Lengths, segment: Array, before: Array, first: float) -> Array:
     """(D + 1,) log weights of the last segment: starting at size - d for d = 1..D, and (last entry) cut at both ends."""
     size = segment.shape[1] - 1
     reach = min(segment.shape[0], size)
-    d = np.arange(1, reach + 1)
-    lengths = model.log_cut_length(level, scale, d.astype(np.float64))
-    weights = before[size - d] + lengths + segment[d - 1, size]
-    both = LOWEST
+    weights = np.full(reach + 1, LOWEST)
+    weights[:-1] = before[size - reach : size][::-1] + lengths.cut[level][:reach] + segment[:reach, size]
     if size <= segment.shape[0]:
-        cut = float(model.log_cut_length(level, scale, np.array([float(size)]))[0])
-        both = cut + first + float(segment[size - 1, size])
-    return np.append(weights, both)
-
-
-def _finish(level: Level, scale: float, segment: Array, before: Array, first: float) -> float:
-    return float(_logsumexp(_finish_weights(level, scale, segment, before, first), 0))
+        weights[-1] = lengths.cut[level][size - 1] + first + segment[size - 1, size]
+    return weights
 
 
 def infer(evidence: Evidence, priors: dict[str, float] | None = None, samples: int = SAMPLES, seed: int = 20230) -> Posterior:
@@ -173,14 +177,16 @@ def infer(evidence: Evidence, priors: dict[str, float] | None = None, samples: i
     scale_prior = np.exp(-0.5 * ((model.SCALES - 1.0) / model.SCALE_SD) ** 2)
     scale_prior /= scale_prior.sum()
     runs: list[_Run] = []
+    levels = {level for chain in model.CHAINS for level in chain.levels}
+    lengths = [_Lengths(float(scale), levels) for scale in model.SCALES]
     tried = np.ones(len(model.SCALES), dtype=bool)
     for chain, weight in chains:
         if weight <= 0.0:
             continue
         first = -float(np.log(len(chain.levels) + 2))
         found = [
-            _forward(chain, float(scale), evidence, first + float(np.log(share * weight)))
-            for scale, share, use in zip(model.SCALES, scale_prior, tried, strict=True)
+            _forward(chain, table, evidence, first + float(np.log(share * weight)))
+            for table, share, use in zip(lengths, scale_prior, tried, strict=True)
             if use
         ]
         if not runs:
@@ -196,7 +202,7 @@ def infer(evidence: Evidence, priors: dict[str, float] | None = None, samples: i
     for pick in np.unique(picks):
         run, known = runs[pick], dict[tuple[int, int], Array]()
         times = int(np.count_nonzero(picks == pick))
-        drawn += [(run.chain.name, run.scale, _backward(run, evidence, random, known)) for _ in range(times)]
+        drawn += [(run.chain.name, run.lengths.scale, _backward(run, evidence, random, known)) for _ in range(times)]
     return Posterior(tuple(drawn), evidence_total)
 
 
@@ -215,13 +221,11 @@ def _steps_down(run: _Run, evidence: Evidence, number: int, stop: int) -> Array:
     level = run.chain.levels[number - 1]
     segment = evidence.of(level, run.chain)
     reach = min(segment.shape[0], stop)
-    d = np.arange(1, reach + 1)
-    weights = run.ends[number - 1][stop - d] + segment[d - 1, stop]
-    weights = weights + model.log_length(level, run.scale, d.astype(np.float64))
+    weights = run.ends[number - 1][stop - reach : stop][::-1] + segment[:reach, stop]
+    weights = weights + run.lengths.whole[level][:reach]
     begun = LOWEST
     if stop <= segment.shape[0]:
-        cut = model.log_cut_length(level, run.scale, np.array([float(stop)]))
-        begun = float(cut[0]) + float(segment[stop - 1, stop]) + run.first
+        begun = float(run.lengths.cut[level][stop - 1]) + float(segment[stop - 1, stop]) + run.first
     return _shares(np.append(weights, begun))
 
 
@@ -239,7 +243,7 @@ def _backward(
         stop = _draw(random, _shares(run.ends[number - 1] - evidence.head))
         pieces.append(Piece(HEAD, stop, size, False, True))
     else:
-        weights = _finish_weights(state, run.scale, evidence.of(state, run.chain), run.ends[number - 1], run.first)
+        weights = _finish_weights(state, run.lengths, evidence.of(state, run.chain), run.ends[number - 1], run.first)
         length = _draw(random, _shares(weights)) + 1
         if length == len(weights):
             return (Piece(state, 0, size, True, True),)

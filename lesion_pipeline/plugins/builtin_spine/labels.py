@@ -62,7 +62,7 @@ def bone_threshold(straight: Straight, reading: Reading) -> float:
 def locate(straight: Straight, points: Array) -> tuple[Array, Array, Array]:
     """LPS points (n, 3) to (s, a, lat) mm: nearest knot, then two steps along the tangent."""
     curve = straight.curve
-    _, knot = cKDTree(curve.points).query(points)
+    _, knot = cKDTree(curve.points).query(points, workers=2)
     s = knot.astype(np.float64)
     for _ in range(2):
         index = np.clip(np.rint(s).astype(int), 0, len(curve.points) - 1)

@@ -26,6 +26,8 @@ REGION_FLOOR = 0.02
 CURVE_DEGREE = 5
 BENT_FROM = 4  # points; even a short lumbar spine is bent
 BESIDE_MM = 5.0
+NEIGHBOURS = 6
+ASTRAY_MM = 15.0  # from the line of its neighbours; a kyphotic spine's end bends away from it by up to this
 OFF_SPINE_MM = 18.0  # farther from the curve: not a vertebra of this spine
 SAMPLES = 100
 
@@ -49,7 +51,7 @@ def _arclength(points: Array) -> tuple[npt.NDArray[np.intp], Array, npt.NDArray[
     degree = int(np.clip(len(z) // 3, 2 if len(z) >= BENT_FROM else 1, CURVE_DEGREE))
     basis = np.vander((z - middle) / half, degree + 1, increasing=True)
     beside = points[order, :2]
-    weight = np.ones(len(z))
+    weight = 1.0 / (1.0 + (_astray(z, beside) / ASTRAY_MM) ** 4)
     off = np.zeros(len(z))
     for _ in range(12):
         root = np.sqrt(weight)[:, None]
@@ -61,6 +63,28 @@ def _arclength(points: Array) -> tuple[npt.NDArray[np.intp], Array, npt.NDArray[
     steps = np.sqrt(np.sum(np.diff(curve, axis=0) ** 2, axis=1) + np.diff(dense) ** 2)
     s = np.interp(z, dense, np.concatenate([[0.0], np.cumsum(steps)]))
     return order, s, off <= OFF_SPINE_MM
+
+
+def _astray(z: Array, beside: Array) -> Array:
+    """Distance (n,) mm of each point from the line of its nearest others (medians of slopes and offsets: Theil and Sen).
+
+    The curve alone would bend to a false point at its end.
+    """
+    out = np.zeros(len(z))
+    if len(z) < BENT_FROM:
+        return out
+    for n, height in enumerate(z):
+        others = np.delete(np.arange(len(z)), n)
+        near = others[np.argsort(np.abs(z[others] - height), kind="stable")[:NEIGHBOURS]]
+        first, second = (near[i] for i in np.triu_indices(len(near), 1))
+        rise = z[second] - z[first]
+        apart = np.abs(rise) > 1.0
+        if not apart.any():
+            continue
+        slope = np.median((beside[second] - beside[first])[apart] / rise[apart, None], axis=0)
+        expected = np.median(beside[near] + slope * (height - z[near])[:, None], axis=0)
+        out[n] = float(np.linalg.norm(beside[n] - expected))
+    return out
 
 
 def _segments(s: Array, size: int, regions: Array | None) -> dict[str, Array]:
@@ -112,13 +136,13 @@ def name_points(
     regions = None if region_probability is None else np.asarray(region_probability, dtype=np.float64)[order][good]
     by_region = _segments(s[good], size, regions)
     segment = {level: by_region[level.region].copy() for level in all_levels()}
-    if anchor is not None:
-        _fix(segment, float(s[int(np.flatnonzero(order == anchor[0])[0])]), anchor[1], size)
     states: list[State] = [SACRUM, *segment]
     nothing: Array = np.arange(size + 1, dtype=np.float64) * FORBIDDEN
     # a detector may fire on sacral segments below the last lumbar vertebra
     below = np.searchsorted(s[good], np.arange(size + 1, dtype=np.float64), side="left")
     sacral: Array = float(np.log(EXTRA)) * below.astype(np.float64)
+    if anchor is not None:
+        _fix(segment, sacral, float(s[int(np.flatnonzero(order == anchor[0])[0])]), anchor[1])
     evidence = Evidence(segment, {state: np.zeros(size + 1) for state in states}, sacral, nothing, size)
     names = _names(infer(evidence, plans, SAMPLES), s)
     back = np.empty(len(order), dtype=np.int64)
@@ -126,9 +150,10 @@ def name_points(
     return tuple(names[n] for n in back)
 
 
-def _fix(segment: dict[Level, Array], at: float, level: Level, size: int) -> None:
-    """Whatever holds the anchor's place must be the anchor's level."""
-    ends = np.arange(size + 1)[None, :]
+def _fix(segment: dict[Level, Array], sacral: Array, at: float, level: Level) -> None:
+    """Whatever holds the anchor's place must be the anchor's level: no other vertebra, nor the sacrum."""
+    ends = np.arange(len(sacral))[None, :]
+    sacral[ends[0] > at] += FORBIDDEN
     starts = ends - np.arange(1, LONGEST_MM + 1)[:, None]
     holds = (starts <= at) & (ends > at)
     for other, table in segment.items():

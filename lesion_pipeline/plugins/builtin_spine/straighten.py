@@ -119,10 +119,10 @@ def with_frames(points: Array, roll_deg: Array | None) -> Curve:
 def sample(box: Box, curve: Curve, a: Array, lat: Array) -> Floats:
     """HU (S, A, L) at every curve point and offset, linear; air outside the box."""
     out = np.empty((len(curve.points), len(a), len(lat)), dtype=np.float32)
-    offsets = a[:, None, None] * np.array([0.0, 1.0, 0.0]) + lat[None, :, None] * np.array([0.0, 0.0, 1.0])
     for start in range(0, len(curve.points), 64):
         part = slice(start, start + 64)
-        points = curve.points[part, None, None, :] + np.einsum("alr,nrc->nalc", offsets, curve.axes[part])
+        points = a[:, None, None] * curve.axes[part, None, None, 1] + lat[:, None] * curve.axes[part, None, None, 2]
+        points += curve.points[part, None, None, :]
         index = box.index(points).astype(np.float32)
         out[part] = ndimage.map_coordinates(box.hu, np.moveaxis(index, -1, 0), order=1, mode="constant", cval=AIR_HU)
     return out
