@@ -33,7 +33,7 @@ from lesion_pipeline.plugins.builtin_spine.points import name_points
 from lesion_pipeline.simulate.anatomy.body import build_body
 from lesion_pipeline.simulate.anatomy.params import BodyParams
 from scripts.spine_cases import Points, crop, load_ct, load_truth, simulated
-from scripts.spine_score import COUNTED, HEAD, Score, judge
+from scripts.spine_score import COUNTED, HEAD, Score, judge, name_from
 
 Record = dict[str, Any]
 #: Name of a case and how to judge it.
@@ -50,7 +50,7 @@ def judged(kind: str, title: str, ct: Volume, truth: Points, painted: bool = Fal
     began = time.process_time()
     spine = analyse(ct, painted)
     score.seconds.append(time.process_time() - began)
-    judge(score, title, spine, truth, (float(low[2]), float(high[2])))
+    judge(score, title, spine, truth, (float(low[2]), float(high[2])), sure=name_from())
     return {"kind": kind, "score": asdict(score)}
 
 
@@ -206,10 +206,10 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
 INTRODUCTION = [
     "Made by `python -m scripts.measure_spine`; do not edit. Research use only.",
     "",
-    "A vertebra is named when a landmark to count from was seen and its posterior probability is 0.7 or more;",
-    "else it is ambiguous. An anchor is in view where, by the truth, the sacrum, the skull, the last rib above a whole L1",
-    "or the first below a whole C7 is. Four of thirteen simulated people have another number of vertebrae or ribs than",
-    "most: from one end that cannot be seen, except that the length of the last ribs hints at it. Simulated people come",
+    "A vertebra is named when a landmark to count from was seen and its posterior probability reaches the preset's",
+    "`name_from`; else it is ambiguous. An anchor is in view where, by the truth, the sacrum, the skull, the last rib above a",
+    "whole L1 or the first below a whole C7 is. Four of thirteen simulated people have another number of vertebrae or ribs",
+    "than most: from one end that cannot be seen, except that the length of the last ribs hints at it. Simulated people come",
     "from our own simulator and are easier than patients.",
 ]
 

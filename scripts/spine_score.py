@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from lesion_pipeline import config
 from lesion_pipeline.domain.anatomy import VertebralLevel as Level
 from lesion_pipeline.plugins.builtin_spine.engine import Spine
 from scripts.spine_cases import Points
 
-NAME_FROM = 0.7
+PRESET = "fdg-petct"
 NEAR_MM, NEAR_CUT_MM, SACRUM_MM = 14.0, 9.0, 25.0
 COUNTED: list[Level] = [level for level in Level if level not in (Level.T13, Level.L6)]
 
@@ -78,8 +79,13 @@ def anchor_in_view(truth: Points, low: float, high: float) -> bool:
     return sacrum or twelfth or first or ("C1" in z and z["C1"] + 45 < high)
 
 
-def judge(score: Score, title: str, spine: Spine | None, truth: Points, view: tuple[float, float]) -> None:
-    """Match every reported vertebra to the nearest true centre and compare names."""
+def name_from() -> float:
+    """Lowest probability at which the preset names a vertebra."""
+    return float(str(config.load(PRESET).settings.plugins["builtin_spine"]["name_from"]))
+
+
+def judge(score: Score, title: str, spine: Spine | None, truth: Points, view: tuple[float, float], *, sure: float) -> None:
+    """Match every reported vertebra to the nearest true centre and compare names; ``sure``: what is named at all."""
     visible = {k for k, p in truth.items() if view[0] + 8 < p[2] < view[1] - 8}
     score.cases += 1
     score.visible += len(visible)
@@ -103,7 +109,7 @@ def judge(score: Score, title: str, spine: Spine | None, truth: Points, view: tu
         seen.add(key)
         if not vertebra.cut:
             score.errors.append(float(distance.min()))
-        if not usable or vertebra.probability < NAME_FROM:
+        if not usable or vertebra.probability < sure:
             continue
         score.named += 1
         score.anchored_named += int(anchored and key in visible)

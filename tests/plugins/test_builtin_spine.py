@@ -22,7 +22,7 @@ from lesion_pipeline.plugins.builtin_spine import factory
 from lesion_pipeline.simulate.anatomy.body import Body, build_body
 from lesion_pipeline.simulate.anatomy.params import BodyParams
 
-TABLE = {"name_from": 0.7, "one_anchor_ceiling": 0.95, "variant_from": 0.5}
+TABLE = {"name_from": 0.75, "one_anchor_ceiling": 0.95, "variant_from": 0.5}
 
 
 def study(ct: Volume | None) -> Study:
