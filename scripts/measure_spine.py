@@ -32,7 +32,7 @@ from lesion_pipeline.plugins.builtin_spine.engine import analyse
 from lesion_pipeline.plugins.builtin_spine.points import name_points
 from lesion_pipeline.simulate.anatomy.body import build_body
 from lesion_pipeline.simulate.anatomy.params import BodyParams
-from scripts.spine_cases import Points, crop, load_ct, load_truth, simulated
+from scripts.spine_cases import TROUBLES, Points, crop, hard, load_ct, load_truth, simulated
 from scripts.spine_score import COUNTED, HEAD, Score, judge, name_from
 
 Record = dict[str, Any]
@@ -40,7 +40,7 @@ Record = dict[str, Any]
 Case = tuple[str, Callable[[], Record]]
 
 USUAL = "12T 5L 12 ribs"
-TOTALS = {"full": "four real CTs", "simulated": "all simulated", "held_out": "all simulated"}
+TOTALS = {"hard": "all hard", "full": "four real CTs", "simulated": "all simulated", "held_out": "all simulated"}
 
 
 def judged(kind: str, title: str, ct: Volume, truth: Points, painted: bool = False) -> Record:
@@ -91,6 +91,15 @@ def simulations(count: int, seed: int) -> Iterator[Case]:
     def measure(number: int) -> Record:
         title, ct, truth = simulated(np.random.default_rng([seed, number]), number)
         return judged(kind_of(number, title), title, ct, truth)
+
+    for number in range(count):
+        yield f"{seed} {number}", functools.partial(measure, number)
+
+
+def hard_cases(count: int, seed: int) -> Iterator[Case]:
+    def measure(number: int) -> Record:
+        title, ct, truth = hard(np.random.default_rng([seed, 77, number]), number)
+        return judged(f"hard: {TROUBLES[number % len(TROUBLES)]}", title, ct, truth)
 
     for number in range(count):
         yield f"{seed} {number}", functools.partial(measure, number)
@@ -194,6 +203,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     "crops": ("Random crops of the four real CTs", HEAD),
     "simulated": ("Simulated CTs: 1 to 7 mm slices, noise 10 to 60 HU, posture, screws, any storage order", HEAD),
     "held_out": ("More simulated CTs of the same kind, with another seed", HEAD),
+    "hard": ("Simulated windows of 300 to 420 mm with arms in view, collapsed, destroyed or cemented bodies", HEAD),
     "keypoints": (
         "Real spines as points (VID, 649 sets): from the body centres and one end's level",
         ["points", "named exactly"],
@@ -257,7 +267,7 @@ def main() -> int:
     parser.add_argument("--truth", type=Path, required=True, help="vertebra_truth.json")
     parser.add_argument("--results", type=Path, required=True, help="JSON of the cases judged so far; read and extended")
     parser.add_argument("--also", type=Path, nargs="*", default=[], help="results of other processes, read only")
-    parser.add_argument("--parts", default="full,crops,simulated,held_out,keypoints,nothing,speed")
+    parser.add_argument("--parts", default="full,crops,simulated,held_out,hard,keypoints,nothing,speed")
     parser.add_argument("--share", default="0/1", help="n/m: every m-th case from the n-th on")
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--every", type=int, default=1)
@@ -270,6 +280,7 @@ def main() -> int:
         "crops": lambda: real_crops(given.data, truths, given.count, given.seed),
         "simulated": lambda: simulations(given.count, given.seed),
         "held_out": lambda: simulations(given.count, given.seed + 1),
+        "hard": lambda: hard_cases(given.count, given.seed),
         "keypoints": lambda: keypoints(given.data, given.every),
         "nothing": nothing,
         "speed": speed,

@@ -91,6 +91,48 @@ def simulated(rng: np.random.Generator, number: int) -> tuple[str, Volume, Point
     return f"{title} {who.thoracic}T {who.lumbar}L {who.ribs} ribs", _stored_otherwise(ct, number), centres
 
 
+#: What the hard cases show; every other window is taken with the arms down.
+TROUBLES = ("arms down", "two collapsed", "one destroyed", "two destroyed", "cement")
+
+
+def hard(rng: np.random.Generator, number: int) -> tuple[str, Volume, Points]:
+    """A window of 300 to 420 mm round the thoracolumbar spine of a usual person: arms in view, collapsed, destroyed (tumour in
+    place of the body, from 18 mm about its centre) or cemented bodies."""
+    trouble = TROUBLES[number % len(TROUBLES)]
+    sick = [str(name) for name in rng.choice([f"T{n}" for n in range(6, 13)] + ["L1", "L2", "L3"], 2, replace=False)]
+    who = replace(draw_params(rng), lumbar=5, thoracic=12, rib_pairs=None, arms_up=trouble != "arms down" and number % 2 == 0)
+    who = replace(
+        who, collapsed=tuple((name, float(rng.uniform(0.4, 0.65))) for name in sick) if "collapsed" in trouble else ()
+    )
+    body = build_body(who, (0.0, 22.0, -860.0))
+    centres = {v.name: np.asarray(body.world(v.origin)) for v in body.spine.vertebrae}
+    length = float(rng.uniform(300, 420))
+    low = centres["L1"][2] - length * float(rng.uniform(0.35, 0.65))
+    thick = float(rng.choice([1.5, 3.0, 5.0]))
+    affine = np.diag([1.6, 1.6, thick, 1.0])
+    affine[:3, 3] = [-256.0, -150.0, low]
+    ct = body.sample_ct(Grid((320, 188, int(length / thick)), affine, "sim"), rng, 25.0)
+    if "destroyed" in trouble or trouble == "cement":
+        radius, hu = (9.0, 1500.0) if trouble == "cement" else (18.0, 45.0)
+        for name in sick[: 1 if trouble == "one destroyed" else 2]:
+            ct = _with_ball(ct, centres[name], radius, hu, rng)
+    last = body.spine.vertebrae[-1]
+    centres["S"] = np.asarray(body.world(last.at(0.0, 6.0, -last.segment / 2 - 15.0)))
+    told = "" if trouble == "arms down" else f" ({', '.join(sick[: 1 if trouble == 'one destroyed' else 2])})"
+    arms = "up" if who.arms_up else "down"
+    return f"hard {number} {length:.0f} mm, {thick:.1f} mm slices, arms {arms}, {trouble}{told}", ct, centres
+
+
+def _with_ball(ct: Volume, centre: npt.NDArray[np.float64], radius_mm: float, hu: float, rng: np.random.Generator) -> Volume:
+    """A ball of one density, with the noise of the image."""
+    values = np.array(ct.values)
+    i, j, k = np.ogrid[: values.shape[0], : values.shape[1], : values.shape[2]]
+    at, step = ct.grid.index(centre), ct.grid.spacing_mm
+    inside = sum(((n - a) * s) ** 2 for n, a, s in zip((i, j, k), at, step, strict=True)) <= radius_mm**2
+    values[inside] = hu + 25.0 * rng.standard_normal(int(inside.sum()))
+    return Volume(values, ct.grid, ct.unit, ct.modality, ct.series)
+
+
 def with_screws(ct: Volume, points: npt.NDArray[np.float64], rng: np.random.Generator) -> Volume:
     """Metal of 3000 HU through the pedicles, with bright and dark streaks in its slices."""
     values = ct.values.copy()
