@@ -230,6 +230,27 @@ def test_mapped_bowel_is_believed() -> None:
     _fired(abdomen.gut(case), "R11_BOWEL")
 
 
+LOOPS: Box = ((200, 60, 250), (60, 24, 60))
+LOOPED = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), LOOPS))
+
+
+def test_foci_alike_along_the_bowel_are_stretches_of_it_and_a_single_one_keeps_its_floor() -> None:
+    places = [_ball(*where, 6) for where in ((190, 60, 210), (230, 60, 250), (190, 60, 290))]
+    for suv, code in ((7.0, "R11_BOWEL_STRETCHES"), (20.0, "R11_BOWEL_FOCUS")):
+        case, *_ = _cases(*zip(places, (suv, 5.0, 5.0), strict=True), anatomy=LOOPED)
+        said = _fired(abdomen.gut(case), code)
+        assert ("2 more places in the bowel" in said.text) == (code == "R11_BOWEL_STRETCHES")
+        assert said.floor == (OPTIONS.bowel.focal_floor if code == "R11_BOWEL_FOCUS" else None)
+
+
+def test_a_hot_round_focus_of_a_node_station_is_not_dismissed_as_bowel() -> None:
+    around = (Structure("bowel", StructureKind.ORGAN, Organ.GI), ((180, 90, 270), (40, 40, 40)))
+    beside = [_ball(178, 116, 270), _ball(190, 60, 250), _ball(150, 60, 290), _ball(200, 60, 300)]
+    for suv, code in ((12.0, "R11_BOWEL_OR_NODE"), (5.0, "R11_BOWEL_STRETCHES")):
+        node, *_ = _cases(*((box, suv) for box in beside), anatomy=_anatomy(around))
+        _fired(abdomen.gut(node), code)
+
+
 def test_what_lies_in_the_bed_of_the_prostate_is_no_metastasis() -> None:
     (gland,) = _cases((_ball(154, 90, 50, 16), 8.0))
     assert _fired(pelvis.prostate(gland), "PROSTATE").klass is LesionClass.PRIMARY

@@ -187,7 +187,7 @@ def test_r6_a_band_in_a_low_vertebra_is_a_fracture() -> None:
 
 
 def test_r7_only_speaks_of_psma_1007_without_a_correlate() -> None:
-    where = _box(L1, SPOT)
+    where = _box((222, 100, 300), SPOT)
     none, lytic = Evidence(pet="positive", ct="none"), Evidence(pet="positive", ct="lytic")
     said = _fired(bone.unspecific_bone(_case(where, 5.0, tracer=Tracer.PSMA_1007, evidence=none)), "R7_UNSPECIFIC_BONE")
     assert said.ceiling == 0.15
@@ -195,6 +195,14 @@ def test_r7_only_speaks_of_psma_1007_without_a_correlate() -> None:
     assert bone.unspecific_bone(_case(where, 9.0, tracer=Tracer.PSMA_1007, evidence=none)) is None
     assert bone.unspecific_bone(_case(where, 5.0, evidence=none)) is None
     assert isinstance(bone.unspecific_bone(_case(where, 5.0, tracer=Tracer.PSMA_1007)), NotAsked)
+
+
+def test_r7_doubts_a_vertebra_less_than_other_bones_but_does_not_let_it_count() -> None:
+    case = _case(_box(L1, SPOT), 5.0, tracer=Tracer.PSMA_1007, evidence=Evidence(pet="positive", ct="none"))
+    said = _fired(bone.unspecific_bone(case), "R7_UNSPECIFIC_SPINE")
+    assert "rarer than in ribs and pelvis" in said.text
+    assert said.ceiling is not None
+    assert OPTIONS.unspecific_bone.ceiling < said.ceiling < OPTIONS.decide.counted_from
 
 
 def test_r8_a_single_faint_rib() -> None:
@@ -220,6 +228,13 @@ def test_r10_ureter_renal_bed_and_what_cannot_be_asked() -> None:
     assert isinstance(urinary.ureter(_case(tube, 12.0, Anatomy())), NotAsked)
     kidney = _box((175, 140, 290), SPOT)
     assert "no map names this kidney" in _fired(urinary.renal_bed(_case(kidney, 20.0)), "R10_RENAL_BED").text
+
+
+def test_r10_a_thread_beside_the_usual_course_is_a_ureter_and_a_round_node_there_is_none() -> None:
+    beside = (182, 121, 215)
+    thread = _fired(urinary.ureter(_case(_box(beside, (2, 2, 16)), 30.0)), "R10_URETER")
+    assert thread.odds > OPTIONS.ureter.odds
+    assert urinary.ureter(_case(_box(beside, (6, 6, 6)), 30.0)) is None
 
 
 def test_r11_bowel_is_physiologic_a_small_hot_focus_in_it_is_not_dismissed() -> None:

@@ -83,8 +83,8 @@ def gut(case: Case) -> Outcome:
     """R11 for tracers of which duodenum and small bowel are always bright: mapped bowel, or the cavity where none is mapped."""
     if case.places.codes(*case.scene.options.bowel.keys):
         said = organs.bowel(case)
-        if said is not None:
-            return said
+        if isinstance(said, Fired):
+            return _like_a_node(case, said) or _one_of_many(case, said) or said
     lumbar, top = _lumbar(case), _top_of_cavity(case)
     if not lumbar or top is None:
         return NotAsked("R11_BOWEL", "no lumbar spine or liver in the anatomy")
@@ -93,6 +93,38 @@ def gut(case: Case) -> Outcome:
     if named or case.centre[2] > top or not _in_cavity(case, lumbar):
         return None
     return _station(case) if _at_a_node_station(case, lumbar) else _loop(case)
+
+
+def _in_bowel(case: Case) -> bool:
+    rule = case.scene.options.bowel
+    return case.share(*rule.keys) >= rule.share
+
+
+def _like_a_node(case: Case, said: Fired) -> Fired | None:
+    """Bowel lies against the vessels and the pelvic wall, and its map is not exact: a hot round focus there may be a node."""
+    rule, lumbar = case.scene.options.gut, _lumbar(case)
+    if not lumbar or not _at_a_node_station(case, lumbar):
+        return None
+    if case.suv_max < rule.faint_suv or case.elongation >= rule.elongation:
+        return None
+    text = f"{said.text}; but round and hot where nodes lie, beside the great vessels or the pelvic wall: bowel or node?"
+    return Fired("R11_BOWEL_OR_NODE", text, odds=rule.node_odds)
+
+
+def _one_of_many(case: Case, said: Fired) -> Fired | None:
+    """Bowel takes up the tracer in stretches: where several foci along it are alike, none of them is a lesion of its own."""
+    rule = case.scene.options.gut
+    if not _in_bowel(case):
+        return None
+    least = rule.alike * case.suv_max
+    alike = [other for other in case.siblings if other is not case and other.suv_max >= least and _in_bowel(other)]
+    if len(alike) < rule.many:
+        return None
+    text = (
+        f"{said.text}; {len(alike)} more places in the bowel with at least {100 * rule.alike:.0f} % of its uptake: "
+        "bowel takes up this tracer in stretches"
+    )
+    return Fired("R11_BOWEL_STRETCHES", text, odds=rule.many_odds, klass=LesionClass.PHYSIOLOGIC)
 
 
 def _station(case: Case) -> Fired | None:

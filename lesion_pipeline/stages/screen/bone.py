@@ -47,6 +47,9 @@ def unspecific_bone(case: Case) -> Outcome:
     if case.finding.evidence.ct not in ("none", "negative"):
         return NotAsked("R7_UNSPECIFIC_BONE", "no CT of the place")
     text = f"unspecific bone uptake of PSMA-1007: SUVmax {case.suv_max:.1f} below {rule.below_suv:g}, nothing on CT"
+    if float(sum(case.shares.near[code] for code in case.places.codes_of_kind(StructureKind.VERTEBRA))) >= 0.5:
+        text += "; but in the spine, where it is rarer than in ribs and pelvis"
+        return Fired("R7_UNSPECIFIC_SPINE", text, ceiling=rule.spine_ceiling)
     return Fired("R7_UNSPECIFIC_BONE", text, ceiling=rule.ceiling, klass=LesionClass.BENIGN)
 
 

@@ -5,6 +5,8 @@ Organs that no map may name are recognised by place, form and density (clinical 
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from lesion_pipeline.stages.screen.rule_tables import Table
 
 
@@ -76,6 +78,8 @@ class Gut(Table):
     Within node_front_mm before and node_aside_mm beside the lumbar vertebral bodies and within wall_mm of the pelvic bones,
     where nodes lie, only what has at least station_ml and is fainter than faint_suv: a node of that size is brighter.
     large_ml: from this volume on, or longer than ``elongation``, it has the form of bowel. pelvis_mm: half the pelvis' width.
+    many, alike, many_odds: a focus inside mapped bowel with at least ``many`` others there that have ``alike`` of its SUVmax.
+    node_odds: in the bowel's map, but where nodes lie, as hot as nodes are and round.
     """
 
     node_front_mm: float
@@ -87,8 +91,12 @@ class Gut(Table):
     large_ml: float
     elongation: float
     max_bone_share: float
+    many: int = Field(ge=1)
+    alike: float = Field(gt=0, le=1)
     odds: float
     form_odds: float
+    many_odds: float
+    node_odds: float
 
 
 class Prostate(Table):

@@ -71,10 +71,11 @@ class Fracture(Table):
 
 
 class UnspecificBone(Table):
-    """R7: PSMA-1007."""
+    """R7: PSMA-1007. spine_ceiling: in a vertebra, which is seldom the site of unspecific uptake."""
 
     below_suv: float
     ceiling: float
+    spine_ceiling: float
 
 
 class RibFocus(Table):
@@ -98,14 +99,20 @@ class Ganglia(Table):
 
 
 class Ureter(Table):
-    """R10. psoas_mm: distance of the ureter from the spine's midline. max_bone_share: a focus in bone is no ureter."""
+    """R10. psoas_mm: distance of the ureter from the spine's midline. max_bone_share: a focus in bone is no ureter.
+
+    thread_mm, thread_odds: a thread, from thread_elongation on, may lie farther from the usual course; no node has that form.
+    """
 
     tube_mm: float
     psoas_mm: float
     elongation: float
     short_ml: float
+    thread_elongation: float
+    thread_mm: float
     max_bone_share: float
     odds: float
+    thread_odds: float
 
 
 class RenalBed(Table):

@@ -77,14 +77,16 @@ def ureter(case: Case) -> Outcome:
         if course is None:
             continue
         away = _to_polyline(case.centre, course)
-        if away > rule.tube_mm:
-            continue
         long = case.elongation >= rule.elongation and case.along_body >= 0.7
+        thread = long and case.elongation >= rule.thread_elongation and away <= rule.thread_mm
+        if away > rule.tube_mm and not thread:
+            continue
         if not (long or case.measures.volume_ml <= rule.short_ml):
             continue
         shape = f"{case.elongation:.1f} times longer than wide, head to foot" if long else f"{case.measures.volume_ml:.1f} ml"
         text = f"{side} ureter: {away:.0f} mm from its course between kidney and bladder, {shape}"
-        return Fired("R10_URETER", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+        odds = rule.odds if away <= rule.tube_mm else rule.thread_odds
+        return Fired("R10_URETER", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
     return None
 
 
