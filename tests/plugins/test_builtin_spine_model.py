@@ -14,7 +14,7 @@ from lesion_pipeline.domain.anatomy import VertebralLevel as Level
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.domain.volume import Modality, Unit, Volume
 from lesion_pipeline.plugins.builtin_spine import model
-from lesion_pipeline.plugins.builtin_spine.orientation import RISING_RIBS, rib_slope
+from lesion_pipeline.plugins.builtin_spine.orientation import ribs_rise
 from lesion_pipeline.plugins.builtin_spine.points import name_points
 from lesion_pipeline.plugins.builtin_spine.resample import Box, box_of
 from lesion_pipeline.plugins.builtin_spine.ribs import Ribs, Track
@@ -101,12 +101,31 @@ def test_upper_ribs_alone_raise_no_doubt_and_lower_ones_do() -> None:
         tracks = tuple(Track(1, 20.0 * n, 58.5, slope, True, 1.0, (0.0, 0.0)) for n, slope in enumerate(slopes))
         return Ribs(tracks, np.ones((2, 300)))
 
-    level = rib_slope(ribs([-0.1, 0.09, 0.08, 0.17, 0.14, -0.09, 0.2, 0.2]))
-    rising = rib_slope(ribs([0.1, 0.1, 0.2, 0.2, 0.3, 0.4, 0.5, 0.7]))
-    assert level is not None
-    assert rising is not None
-    assert level < RISING_RIBS < rising
-    assert rib_slope(ribs([0.5] * 4)) is None
+    upper = [-0.1, 0.09, 0.08, 0.17, 0.14, -0.09, 0.2, 0.2]
+    assert ribs_rise(ribs(upper)) is False
+    assert ribs_rise(ribs([0.1, 0.1, 0.2, 0.2, 0.3, 0.4, 0.5, 0.7])) is True
+    assert ribs_rise(ribs([0.5] * 4)) is None
+
+
+@pytest.mark.parametrize("sense", [-1.0, 1.0])
+def test_ribs_of_a_whole_chest_rise_only_upside_down(sense: float) -> None:
+    slopes = [
+        0.02,
+        0.04,
+        0.06,
+        0.07,
+        0.1,
+        0.11,
+        0.12,
+        0.13,
+        0.2,
+        0.21,
+        0.24,
+        0.31,
+        0.32,
+    ]  # gently falling, as in a barrel chest
+    tracks = tuple(Track(1, 20.0 * n, 58.5, sense * slope, True, 1.0, (0.0, 0.0)) for n, slope in enumerate(slopes))
+    assert ribs_rise(Ribs(tracks, np.ones((2, 300)))) is (sense > 0)
 
 
 def test_a_missing_body_is_noticed() -> None:
