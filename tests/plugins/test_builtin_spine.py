@@ -118,6 +118,12 @@ def test_reversed_storage_changes_nothing(lumbar: Volume, answer: Segmentation) 
         assert np.allclose(a.centroid_lps_mm, b.centroid_lps_mm, atol=0.5)
 
 
+def test_front_and_back_exchanged_is_doubted(lumbar: Volume) -> None:
+    found = segment(Volume(np.flip(lumbar.values, 1), lumbar.grid, lumbar.unit, lumbar.modality, lumbar.series))
+    assert "ORIENTATION_SUSPECT" in {c.code for c in found.caveats}
+    assert all(v.level is None for v in found.vertebrae)
+
+
 def test_without_a_landmark_nothing_is_named(body: Body) -> None:
     found = segment(window(body, "T9", "T5"))
     assert len(found.vertebrae) >= 4
@@ -183,3 +189,14 @@ def test_real_ct_is_named_exactly(name: str, real_data: Callable[[str], Path]) -
         assert named.name == ("S" if level == "S1" else level)
         errors.append(float(distance.min()))
     assert np.median(errors) <= 4.0
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("axis", [1, 2])
+def test_a_chest_back_to_front_or_upside_down_is_doubted_and_not_named(axis: int, real_data: Callable[[str], Path]) -> None:
+    ct = read_volume(real_data("ct_unlabelled") / "chest_low_dose.nii.gz", Unit.HU, Modality.CT, "ct")
+    array_axis = int(np.abs(ct.grid.affine[axis, :3]).argmax())
+    found = segment(Volume(np.flip(ct.values, array_axis), ct.grid, ct.unit, ct.modality, ct.series))
+    assert "ORIENTATION_SUSPECT" in {c.code for c in found.caveats}
+    assert found.vertebrae
+    assert all(v.level is None for v in found.vertebrae)

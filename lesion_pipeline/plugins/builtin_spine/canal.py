@@ -47,8 +47,8 @@ def soft_bone(hu: Floats) -> Floats:
     return np.asarray(np.clip((hu - np.float32(low)) / np.float32(high - low), 0.0, 1.0))
 
 
-def body_midline(box: Box) -> tuple[float, float] | None:
-    """(x mm, lateral half width mm) of the body: the median over slices of the outline's centroid; None for no body."""
+def body_outline(box: Box) -> npt.NDArray[np.bool_] | None:
+    """The largest part of the body, on every second voxel of the box along each axis; None for no body."""
     tissue = box.hu[::2, ::2, ::2] > BODY_OUTLINE_HU
     tissue = ndimage.binary_opening(tissue, iterations=1)
     labels, count = ndimage.label(tissue)
@@ -56,7 +56,14 @@ def body_midline(box: Box) -> tuple[float, float] | None:
         return None
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    outline = labels == int(np.argmax(sizes))
+    return np.asarray(labels == int(np.argmax(sizes)))
+
+
+def body_midline(box: Box) -> tuple[float, float] | None:
+    """(x mm, lateral half width mm) of the body: the median over slices of the outline's centroid; None for no body."""
+    outline = body_outline(box)
+    if outline is None:
+        return None
     profile = outline.sum(axis=1)  # (nx, nz)
     area = profile.sum(axis=0)
     good = area > 0.2 * area.max()

@@ -78,4 +78,5 @@ def analyse(ct: Volume, painted: bool = True) -> Spine | None:
     if not reading.vertebrae or reading.log_evidence < LOWEST_EVIDENCE:
         return None
     parts = paint(box, straight, features, reading) if painted else unpainted(straight, reading)
-    return Spine(path, box, straight, features, ribs, reading, parts, noise, orientation.doubts(straight, hu, ribs))
+    doubts = orientation.doubts(straight, hu, ribs, orientation.canal_depth(coarse, path))
+    return Spine(path, box, straight, features, ribs, reading, parts, noise, doubts)
