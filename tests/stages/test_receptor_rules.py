@@ -17,7 +17,7 @@ from lesion_pipeline.domain.pet import PatientFacts, Tracer
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.stages import localize, screen
-from lesion_pipeline.stages.screen import abdomen, glands, pelvis
+from lesion_pipeline.stages.screen import abdomen, glands, pelvis, soft
 from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
@@ -239,8 +239,21 @@ def test_foci_alike_along_the_bowel_are_stretches_of_it_and_a_single_one_keeps_i
     for suv, code in ((7.0, "R11_BOWEL_STRETCHES"), (20.0, "R11_BOWEL_FOCUS")):
         case, *_ = _cases(*zip(places, (suv, 5.0, 5.0), strict=True), anatomy=LOOPED)
         said = _fired(abdomen.gut(case), code)
-        assert ("2 more places in the bowel" in said.text) == (code == "R11_BOWEL_STRETCHES")
+        assert ("2 places in the bowel have" in said.text) == (code == "R11_BOWEL_STRETCHES")
         assert said.floor == (OPTIONS.bowel.focal_floor if code == "R11_BOWEL_FOCUS" else None)
+
+
+def test_what_lies_in_bone_is_no_stretch_of_bowel_and_beside_the_map_it_is_less_sure() -> None:
+    likes = [(_ball(*where, 6), 7.0) for where in ((200, 60, 250), (230, 60, 250), (170, 60, 290))]
+    beside, *_ = _cases((_ball(200, 60, 178), 7.0), *likes, anatomy=LOOPED)
+    assert _fired(abdomen.gut(beside), "R11_BOWEL_STRETCHES").odds == OPTIONS.gut.beside_odds
+    rectum = _anatomy(
+        (Structure("bowel", StructureKind.ORGAN, Organ.GI), LOOPS),
+        (Structure("small_bowel", StructureKind.ORGAN, Organ.GI), ((150, 120, 160), (16, 12, 16))),
+    )
+    sacral, *_ = _cases((((150, 134, 160), (6, 10, 6)), 7.0), *likes, anatomy=rectum)
+    said = abdomen.gut(sacral)
+    assert said is None or (isinstance(said, Fired) and said.code != "R11_BOWEL_STRETCHES")
 
 
 def test_a_hot_round_focus_of_a_node_station_is_not_dismissed_as_bowel() -> None:
@@ -249,6 +262,15 @@ def test_a_hot_round_focus_of_a_node_station_is_not_dismissed_as_bowel() -> None
     for suv, code in ((12.0, "R11_BOWEL_OR_NODE"), (5.0, "R11_BOWEL_STRETCHES")):
         node, *_ = _cases(*((box, suv) for box in beside), anatomy=_anatomy(around))
         _fired(abdomen.gut(node), code)
+
+
+def test_what_is_no_brighter_than_the_blood_is_doubted() -> None:
+    aorta = _anatomy((Structure("aorta", StructureKind.ORGAN, Organ.OTHER), ((165, 110, 440), (16, 16, 120))))
+    vessel, node = _cases((_ball(200, 90, 560), 0.7), (_ball(100, 90, 560), 3.0), anatomy=aorta)
+    assert "1.2 times the mean of the aorta" in _fired(soft.blood_pool(vessel), "BLOOD_POOL").text
+    assert soft.blood_pool(node) is None
+    (blind,) = _cases((_ball(200, 90, 560), 0.7))
+    assert isinstance(soft.blood_pool(blind), NotAsked)
 
 
 def test_what_lies_in_the_bed_of_the_prostate_is_no_metastasis() -> None:

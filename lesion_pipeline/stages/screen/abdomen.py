@@ -112,19 +112,23 @@ def _like_a_node(case: Case, said: Fired) -> Fired | None:
 
 
 def _one_of_many(case: Case, said: Fired) -> Fired | None:
-    """Bowel takes up the tracer in stretches: where several foci along it are alike, none of them is a lesion of its own."""
+    """Bowel takes up the tracer in stretches: where several foci along it are alike, none of them is a lesion of its own.
+
+    Beside the map it is less sure, and what lies in bone is left to what else is known of it.
+    """
     rule = case.scene.options.gut
-    if not _in_bowel(case):
+    if _inside(case, StructureKind.BONE, StructureKind.VERTEBRA) > rule.max_bone_share:
         return None
     least = rule.alike * case.suv_max
     alike = [other for other in case.siblings if other is not case and other.suv_max >= least and _in_bowel(other)]
     if len(alike) < rule.many:
         return None
     text = (
-        f"{said.text}; {len(alike)} more places in the bowel with at least {100 * rule.alike:.0f} % of its uptake: "
+        f"{said.text}; {len(alike)} places in the bowel have at least {100 * rule.alike:.0f} % of its uptake: "
         "bowel takes up this tracer in stretches"
     )
-    return Fired("R11_BOWEL_STRETCHES", text, odds=rule.many_odds, klass=LesionClass.PHYSIOLOGIC)
+    odds = rule.many_odds if _in_bowel(case) else rule.beside_odds
+    return Fired("R11_BOWEL_STRETCHES", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
 
 
 def _station(case: Case) -> Fired | None:

@@ -66,6 +66,7 @@ RULES: Mapping[RuleName, Rule] = {
     "KIDNEYS": abdomen.kidneys,
     "GUT": abdomen.gut,
     "PROSTATE": pelvis.prostate,
+    "BLOOD": soft.blood_pool,
 }
 
 

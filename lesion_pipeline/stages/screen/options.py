@@ -14,7 +14,7 @@ from lesion_pipeline.stages.screen.rule_tables import Table
 RuleName = Literal[
     "ORGAN", "SPILL", "HEART", "SMALL", "OWN", "EDGE", "RENAL", "PAIR", "PATTERN",
     "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19", "R20",
-    "GLANDS", "BILE", "KIDNEYS", "GUT", "PROSTATE",
+    "GLANDS", "BILE", "KIDNEYS", "GUT", "PROSTATE", "BLOOD",
 ]  # fmt: skip
 
 
@@ -140,5 +140,6 @@ class Options(Table):
     kidneys: receptors.Kidneys
     gut: receptors.Gut
     prostate: receptors.Prostate
+    blood_pool: receptors.BloodPool
     coverage: Coverage
     references: ReferenceRules

@@ -78,7 +78,8 @@ class Gut(Table):
     Within node_front_mm before and node_aside_mm beside the lumbar vertebral bodies and within wall_mm of the pelvic bones,
     where nodes lie, only what has at least station_ml and is fainter than faint_suv: a node of that size is brighter.
     large_ml: from this volume on, or longer than ``elongation``, it has the form of bowel. pelvis_mm: half the pelvis' width.
-    many, alike, many_odds: a focus inside mapped bowel with at least ``many`` others there that have ``alike`` of its SUVmax.
+    many, alike, many_odds: a focus inside mapped bowel with at least ``many`` others there that have ``alike`` of its SUVmax;
+    beside_odds: beside the map.
     node_odds: in the bowel's map, but where nodes lie, as hot as nodes are and round.
     """
 
@@ -96,6 +97,7 @@ class Gut(Table):
     odds: float
     form_odds: float
     many_odds: float
+    beside_odds: float
     node_odds: float
 
 
@@ -112,3 +114,10 @@ class Prostate(Table):
     front_mm: float
     max_bone_share: float
     odds: float
+
+
+class BloodPool(Table):
+    """SUVmax of at most ``ratio`` times the mean of the aorta's blood."""
+
+    ratio: float = Field(gt=0)
+    odds: float = Field(gt=0, le=1)

@@ -119,6 +119,19 @@ def ganglion(case: Case) -> Outcome:
     return Fired("R9_GANGLION", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
 
 
+def blood_pool(case: Case) -> Outcome:
+    """No brighter than the blood: a vessel beside which no map knows better, or a lesion that the tracer does not show."""
+    rule = case.scene.options.blood_pool
+    blood = case.scene.references.blood
+    if blood is None:
+        return NotAsked("BLOOD_POOL", "no blood reference")
+    ratio = case.suv_max / max(blood.mean, 1e-6)
+    if ratio > rule.ratio:
+        return None
+    text = f"no brighter than blood: SUVmax {case.suv_max:.1f}, {ratio:.1f} times the mean of the aorta, as vessels are"
+    return Fired("BLOOD_POOL", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+
+
 def hilar_nodes(case: Case) -> Outcome:
     """R18: symmetric hilar or mediastinal nodes that are little brighter than the liver."""
     rule = case.scene.options.hilar
