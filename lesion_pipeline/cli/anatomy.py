@@ -11,7 +11,7 @@ from rich.table import Table
 from lesion_pipeline import config, pipeline
 from lesion_pipeline.cli import console
 from lesion_pipeline.cli.options import AsJson, CtSeries, PetSeries, Preset, Quiet, Settings, Weight, overrides
-from lesion_pipeline.cli.study import Out, Overwrite, check_writable, plugin_files
+from lesion_pipeline.cli.study import AnatomyFile, Out, Overwrite, check_writable, plugin_files
 from lesion_pipeline.domain.errors import ConfigError
 from lesion_pipeline.recorder import Recorder
 from lesion_pipeline.report import anatomy_folder
@@ -26,15 +26,6 @@ AnySource = Annotated[
 ]
 SaidModality = Annotated[
     str | None, typer.Option("--modality", help="What a NIfTI file shows; only CT, taken as HU.", show_default=False)
-]
-AnatomyFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--anatomy",
-        help="Anatomy that goes before the built-in: NIfTI with a names table, DICOM SEG, RTSTRUCT or a folder of masks.",
-        exists=True,
-        show_default=False,
-    ),
 ]
 _NIFTI = (".nii", ".nii.gz")
 

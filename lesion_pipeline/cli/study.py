@@ -18,9 +18,10 @@ from lesion_pipeline.report import count_json, inspection, layout, run_folder, t
 from lesion_pipeline.stages import assemble, calibrate
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Output folder; one subfolder a study.", show_default=False)]
-Anatomy = Annotated[
+AnatomyFile = Annotated[
     Path | None,
     typer.Option(
+        "--anatomy",
         help="Anatomy that goes before the built-in: NIfTI with a names table, DICOM SEG, RTSTRUCT or a folder of masks.",
         exists=True,
         show_default=False,
@@ -60,7 +61,7 @@ def run(
     pet_series: PetSeries = None,
     ct_series: CtSeries = None,
     weight: Weight = None,
-    anatomy: Anatomy = None,
+    anatomy: AnatomyFile = None,
     lesions: Lesions = None,
     clinical: Clinical = None,
     settings: Settings = None,
