@@ -67,7 +67,7 @@ class BuiltinOrgans:
     """Works on what there is: CT for everything, PET alone for the outline of the body."""
 
     name = "builtin-organs"
-    version = "2.0"
+    version = "2.1"
     needs: frozenset[Modality] = frozenset()
 
     def __init__(self, options: Options) -> None:

@@ -29,7 +29,7 @@ CLASSES = (
     "head_glands", "prostate",
 )  # fmt: skip
 _FILE = "organs.onnx"
-_SHA256 = "908cf3dab02628652cf0f35224d2bb78af1d454d339d1e1f09bddb0493ce358d"
+_SHA256 = "18c8996b39f96cb94acc4efd0b98e32984f69bb79142750197d35fd3f38502d5"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
