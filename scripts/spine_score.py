@@ -49,7 +49,7 @@ class Score:
             str(self.visible),
             right,
             str(self.far),
-            f"{where:.1%}",
+            f"{where:.1%}" if self.anchored else "-",
             str(self.missed),
             centres,
             cost,
