@@ -90,6 +90,42 @@ def test_extent_is_a_fraction_of_the_peak_but_never_below_the_candidate_threshol
     assert faint.measures.threshold == pytest.approx(2.5)
 
 
+def _spine() -> Anatomy:
+    """Five vertebral bodies of 27 mm, one above the other."""
+    names, values = {}, np.zeros(SHAPE, dtype=np.uint16)
+    for n in range(5):
+        values[16:34, 16:34, 12 * n : 12 * n + 10] = n + 1
+        names[n + 1] = Structure(f"vertebra_V{n}", StructureKind.VERTEBRA, Organ.BONE, None, n + 1)
+    return Anatomy((NamedMap("toy", LabelMap(values, Grid(SHAPE, np.diag([*SPACING, 1.0]), "pet"), names)),))
+
+
+def _marrow(*spots: Spot) -> Volume:
+    """Marrow of SUV 1.5 whose single voxels vary by 0.6, in front of soft tissue of 0.6, with spots of SUV in it."""
+    values = np.full(SHAPE, 0.6)
+    values[16:34, 16:34, :] = 1.5
+    for centre, radius, suv in spots:
+        values[np.linalg.norm(_world() - np.array(centre), axis=-1) < radius] = suv
+    values = ndimage.gaussian_filter(values, 1.0) + ndimage.gaussian_filter(np.random.default_rng(5).normal(0, 2.1, SHAPE), 0.7)
+    grid = Grid(SHAPE, np.diag([*SPACING, 1.0]), "pet")
+    return Volume(np.maximum(values, 0).astype(np.float32), grid, Unit.SUVBW, Modality.PT, "PT-1")
+
+
+def test_a_large_faint_lesion_of_uneven_marrow_is_found_and_uneven_marrow_alone_is_not() -> None:
+    centre = (75.0, 75.0, 87.0)
+    soft = {"without_reference": 5.0}  # bone is asked about, not what lies beside it
+
+    def there(pet: Volume, **change: dict[str, Any]) -> list[Candidate]:
+        found = _detect(pet, _spine(), soft_tissue=soft, **change)
+        return [c for c in found if np.linalg.norm(np.subtract(c.centroid_lps_mm, centre)) < 6]
+
+    lesion: Spot = (centre, 12.0, 3.6)
+    (found,) = there(_marrow(lesion))
+    assert found.measures.volume_ml > 3.0
+    crumbs = there(_marrow(lesion), faint_bone={"floor": 99.0})
+    assert sum(c.measures.volume_ml for c in crumbs) < 0.5 * found.measures.volume_ml
+    assert all(c.measures.volume_ml < 0.3 for c in _detect(_marrow(), _spine(), soft_tissue=soft))
+
+
 def _liver(frame: str = "pet") -> Anatomy:
     values = (np.linalg.norm(_world() - np.array((75, 75, 90)), axis=-1) < 55).astype(np.uint16)
     names = {1: Structure("liver", StructureKind.ORGAN, Organ.LIVER)}

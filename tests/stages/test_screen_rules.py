@@ -15,12 +15,13 @@ import pytest
 
 from lesion_pipeline.domain.anatomy import Anatomy, NamedMap, Organ, Structure, StructureKind, VertebraInstance, VertebralLevel
 from lesion_pipeline.domain.geometry import Grid
-from lesion_pipeline.domain.lesion import Candidate, Evidence, Finding, Measures
+from lesion_pipeline.domain.lesion import Candidate, Decision, Evidence, Finding, Measures, Screened
 from lesion_pipeline.domain.pet import PatientFacts, Tracer
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.stages import localize, screen
-from lesion_pipeline.stages.screen import artefact, bone, limits, organs, soft, spine, urinary
+from lesion_pipeline.stages.screen import artefact, bone, limb, limits, organs, soft, spine, urinary
+from lesion_pipeline.stages.screen import heart as heart_rules
 from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.combine import probability
 from lesion_pipeline.stages.screen.corroboration import corroborate
@@ -247,6 +248,36 @@ def test_r11_bowel_is_physiologic_a_small_hot_focus_in_it_is_not_dismissed() -> 
     assert "no map names the bowel" in unmapped.text
 
 
+def test_r11_many_alike_foci_along_the_bowel_are_its_own_pattern_and_one_beside_the_vessels_may_be_a_node() -> None:
+    loop = _box((120, 60, 230), (90, 20, 20))
+    anatomy = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), loop))
+    focus, spots = _box((60, 56, 230), (6, 6, 6)), [_box((x, 56, 230), (6, 6, 6)) for x in (100, 140, 180)]
+    several = _fired(organs.bowel(_case(focus, 9.0, anatomy, others=tuple((spot, 8.0) for spot in spots))), "R11_BOWEL_SEVERAL")
+    assert several.floor is None
+    assert "L1, L2, L3" in several.text
+    assert several.odds < OPTIONS.bowel.odds
+    fainter = organs.bowel(_case(focus, 9.0, anatomy, others=tuple((spot, 4.0) for spot in spots)))
+    assert _fired(fainter, "R11_BOWEL_FOCUS").floor is not None  # one that outshines the rest is no pattern
+    before_the_spine = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 108, 230), (60, 12, 20))))
+    node = _fired(organs.bowel(_case(_box((132, 110, 230), (6, 6, 6)), 9.0, before_the_spine)), "R11_BOWEL_OR_NODE")
+    assert node.odds > OPTIONS.bowel.odds
+
+
+def test_a_pair_in_the_pelvis_is_doubted_as_ovaries_but_not_in_a_man_nor_at_the_pelvic_wall() -> None:
+    sacrum = Structure("sacrum", StructureKind.BONE, Organ.BONE), _box((120, 150, 110), (30, 20, 40))
+    hip = Structure("hip_left", StructureKind.BONE, Organ.BONE), _box((196, 100, 110), (8, 40, 40))
+    anatomy = _anatomy(sacrum, hip)
+    left, right = _box((160, 90, 110), (8, 8, 8)), _box((80, 90, 110), (8, 8, 8))
+    pair = _case(left, 4.5, anatomy, others=((right, 4.0),))
+    assert "mirror image L1" in _fired(soft.ovaries(pair), "OVARIES").text
+    man = replace(pair.scene.study, patient=PatientFacts(sex="M"))
+    assert soft.ovaries(Case(pair.finding, Scene(man, anatomy, OPTIONS), pair.siblings)) is None
+    assert soft.ovaries(_case(left, 4.5, anatomy)) is None
+    assert soft.ovaries(_case(left, 9.0, anatomy, others=((right, 4.0),))) is None
+    wall = _box((178, 90, 110), (8, 8, 8)), _box((62, 90, 110), (8, 8, 8))
+    assert soft.ovaries(_case(wall[0], 4.5, anatomy, others=((wall[1], 4.0),))) is None
+
+
 def test_r12_injection_is_extreme_and_under_the_skin_of_the_arm() -> None:
     where = _box((204, 100, 300), (4, 4, 8))
     assert _fired(artefact.injection(_case(where, 60.0)), "R12_INJECTION").excluded
@@ -274,6 +305,16 @@ def test_r15_metal_close_by() -> None:
     assert artefact.metal(_case(_box((120, 136, 200), (4, 4, 4)), 6.0, hu=metal)) is None
 
 
+def test_r15_dense_bone_is_no_contrast_medium() -> None:
+    sternum = Structure("sternum", StructureKind.BONE, Organ.BONE)
+    where = _box((120, 40, 330), (12, 8, 20))
+    dense = _ct(40.0).values.copy()
+    dense[where] = 500.0
+    ct = Volume(dense, GRID, Unit.HU, Modality.CT, "CT-1")
+    assert artefact.metal(_case(where, 6.0, _anatomy((sternum, where)), hu=ct)) is None
+    assert "500 HU" in _fired(artefact.metal(_case(where, 6.0, hu=ct)), "R15_CONTRAST").text
+
+
 def test_r16_haemangioma_is_coarse_and_faint() -> None:
     rng = np.random.default_rng(1)
     coarse = Volume(rng.choice([-40.0, 220.0], SHAPE).astype(np.float32), GRID, Unit.HU, Modality.CT, "CT-1")
@@ -287,6 +328,14 @@ def test_pairs_and_midline_of_the_neck() -> None:
     assert isinstance(soft.head_and_neck_pair(_case(left, 5.0, others=((right, 4.5),))), Fired)
     assert soft.head_and_neck_pair(_case(left, 9.0, others=((right, 3.0),))) is None
     assert _fired(soft.head_and_neck_pair(_case(_box((120, 80, 390), (6, 6, 6)), 4.0)), "MIDLINE_HEAD_NECK").odds < 1
+
+
+def test_a_tonsil_beside_the_midline_is_never_counted_and_a_node_of_the_neck_is_no_tonsil() -> None:
+    counted_from = OPTIONS.decide.counted_from
+    tonsil = _fired(soft.head_and_neck_pair(_case(_box((138, 80, 390), (6, 6, 6)), 12.0)), "MIDLINE_HEAD_NECK")
+    assert tonsil.ceiling is not None and tonsil.ceiling < counted_from
+    assert soft.head_and_neck_pair(_case(_box((154, 80, 390), (6, 6, 6)), 12.0)) is None  # beside the great vessels
+    assert soft.head_and_neck_pair(_case(_box((142, 140, 390), (6, 6, 6)), 12.0)) is None  # beside the spine, not before it
 
 
 def test_the_neck_begins_above_t1_where_c7_has_no_name() -> None:
@@ -303,14 +352,14 @@ def test_the_neck_begins_above_t1_where_c7_has_no_name() -> None:
 def test_uptake_beside_the_heart_is_doubted_but_not_in_bone_or_lung() -> None:
     heart = Structure("heart", StructureKind.ORGAN, Organ.HEART), _box((150, 90, 370), (20, 20, 20))
     anatomy = _anatomy(heart)
-    beside = _fired(organs.heart_wall(_case(_box((150, 120, 370), (6, 6, 6)), 8.0, anatomy)), "HEART_WALL")
+    beside = _fired(heart_rules.heart_wall(_case(_box((150, 120, 370), (6, 6, 6)), 8.0, anatomy)), "HEART_WALL")
     assert beside.odds < 1
     assert not beside.excluded
     assert "mm from the heart" in beside.text
-    assert organs.heart_wall(_case(_box((200, 90, 370), (6, 6, 6)), 8.0, anatomy)) is None  # farther away
-    assert organs.heart_wall(_case(_box((120, 136, 350), (6, 6, 6)), 8.0, anatomy)) is None  # in T1
-    assert organs.heart_wall(_case(_box((150, 90, 370), (6, 6, 6)), 8.0, anatomy)) is None  # the heart's own rule speaks
-    assert isinstance(organs.heart_wall(_case(_box((150, 120, 370), (6, 6, 6)), 8.0)), NotAsked)
+    assert heart_rules.heart_wall(_case(_box((200, 90, 370), (6, 6, 6)), 8.0, anatomy)) is None  # farther away
+    assert heart_rules.heart_wall(_case(_box((120, 136, 350), (6, 6, 6)), 8.0, anatomy)) is None  # in T1
+    assert heart_rules.heart_wall(_case(_box((150, 90, 370), (6, 6, 6)), 8.0, anatomy)) is None  # the heart's own rule speaks
+    assert isinstance(heart_rules.heart_wall(_case(_box((150, 120, 370), (6, 6, 6)), 8.0)), NotAsked)
 
 
 def test_a_focus_in_bone_is_told_against_the_patients_own_marrow() -> None:
@@ -355,3 +404,63 @@ def test_floors_of_doubts_add_nothing_and_ceilings_have_the_last_word() -> None:
     confirmed = Fired("Y", "", odds=6.0, floor=0.95)
     assert probability(0.0, [confirmed], rule) == pytest.approx(0.95)
     assert probability(0.0, [confirmed, Fired("Z", "", ceiling=0.15)], rule) == 0.15
+
+
+def test_a_nodule_in_lung_is_no_heart_though_the_hearts_map_takes_it_in() -> None:
+    chamber = Structure("heart", StructureKind.ORGAN, Organ.HEART), _box((140, 90, 300), (60, 60, 60))
+    anatomy = _anatomy(chamber)
+    nodule = _box((185, 60, 330), (8, 8, 8))
+    density = np.full(SHAPE, 40.0, dtype=np.float32)
+    density[_box((205, 40, 330), (36, 36, 30))] = -850.0
+    density[nodule] = 30.0
+    in_lung = Volume(density, GRID, Unit.HU, Modality.CT, "CT-1")
+    said = _fired(organs.ordinary_uptake(_case(nodule, 6.0, anatomy, hu=in_lung)), "ORGAN_HEART_IN_LUNG")
+    assert said.odds == 1.0
+    muscle = _box((140, 90, 300), (52, 40, 40)), 6.0
+    patch = _fired(organs.ordinary_uptake(_case(nodule, 6.0, anatomy, others=(muscle,))), "ORGAN_HEART")
+    assert patch.odds == OPTIONS.masks.organs["heart"].odds
+
+
+def test_a_clear_focus_of_the_liver_is_likely_and_a_bright_speck_of_noise_is_not() -> None:
+    focus = _box((60, 90, 310), (8, 8, 8))
+    case = _case(focus, 9.0)
+    quiet = replace(case.measures, contrast_to_noise=9.0)
+    one = case.finding.located
+    clear = Case(replace(case.finding, sightings=(replace(one, candidate=replace(one.candidate, measures=quiet)),)), case.scene)
+    clear.siblings = [clear]
+    assert _fired(organs.ordinary_uptake(clear), "ORGAN_LIVER_FOCUS").odds == OPTIONS.masks.clear_odds
+    noisy = replace(case.measures, contrast_to_noise=3.5)
+    speck = Case(replace(case.finding, sightings=(replace(one, candidate=replace(one.candidate, measures=noisy)),)), case.scene)
+    speck.siblings = [speck]
+    assert _fired(organs.ordinary_uptake(speck), "ORGAN_LIVER_FOCUS").odds == 1.0
+
+
+def _legs(*hot: tuple[Mask, float]) -> Volume:
+    """A trunk of SUV 1 that falls in two legs below z = 140, with hot places."""
+    values = np.zeros(SHAPE, dtype=np.float32)
+    values[_box((120, 100, 280), (90, 60, 138))] = 1.0
+    for x in (70, 170):
+        values[_box((x, 100, 68), (36, 40, 72))] = 1.0
+    for where, suv in hot:
+        values[where] = suv
+    return Volume(values, GRID, Unit.SUVBW, Modality.PT, "PT-1")
+
+
+def _without_anatomy(mask: Mask, suv: float) -> Screened:
+    pet = _legs((mask, suv))
+    study = Study("toy", PatientFacts(), Tracer.FDG, (), pet, None)
+    measures = Measures(float(mask.sum()) * 0.064, suv_max=suv, suv_peak=suv, background=1.0, contrast_to_noise=20.0)
+    candidate = Candidate("C1", np.argwhere(mask).astype(np.int32), GRID, Modality.PT, "toy", measures)
+    located = localize.run((candidate,), study, Anatomy(), localize.Options(**PRESET["localize"]))
+    (said,) = screen.run((Finding("L1", located, Evidence(pet="positive")),), study, Anatomy(), OPTIONS)
+    return said
+
+
+def test_a_mass_of_a_thigh_counts_without_a_ct_and_one_of_the_trunk_does_not() -> None:
+    thigh, trunk = _box((70, 100, 90), (16, 16, 20)), _box((70, 100, 300), (16, 16, 20))
+    counted = _without_anatomy(thigh, 8.0)
+    assert counted.decision is Decision.COUNTED
+    assert any("where the legs part" in r.text or "at which the legs part" in r.text for r in counted.reasons)
+    assert counted.probability <= OPTIONS.decide.unknown_place_ceiling
+    assert _without_anatomy(trunk, 8.0).decision is Decision.UNCERTAIN
+    assert limb.legs_part(Volume(np.ones(SHAPE, dtype=np.float32), GRID, Unit.SUVBW, Modality.PT, "PT-1"), OPTIONS.limb) is None

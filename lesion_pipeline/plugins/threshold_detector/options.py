@@ -49,6 +49,20 @@ class BoneRule(_Table):
     marrow_mad_factor: float = Field(ge=0)
 
 
+class FaintBoneRule(_Table):
+    """Candidate threshold for bone smoothed by a Gaussian of sigma ``smoothing_mm``: the highest of floor, marrow_factor *
+    median of the patient's marrow, and that median + marrow_mad_factor * MAD of the smoothed voxels inside a vertebra.
+
+    diseased_ratio: a vertebra whose median exceeds the marrow's this many times says nothing of how uneven marrow is.
+    """
+
+    smoothing_mm: float = Field(gt=0)
+    floor: float = Field(gt=0)
+    marrow_factor: float = Field(ge=0)
+    marrow_mad_factor: float = Field(ge=0)
+    diseased_ratio: float = Field(gt=1)
+
+
 class LungRule(_Table):
     """Candidate threshold in the lung, whose own uptake is low: max(floor, factor * median of the lung)."""
 
@@ -128,6 +142,7 @@ class ThresholdOptions(_Table):
     connectivity: Literal[6, 18, 26]
     soft_tissue: SoftTissueRule
     bone: BoneRule
+    faint_bone: FaintBoneRule
     lung: LungRule
     delineation: Delineation
     noise: Noise

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from lesion_pipeline.domain.anatomy import StructureKind
 from lesion_pipeline.domain.volume import Volume
 from lesion_pipeline.imaging.components import Mask
 from lesion_pipeline.imaging.places import Codes, Places
-from lesion_pipeline.imaging.reference_regions import References, structure_box
+from lesion_pipeline.imaging.reference_regions import References, Window, structure_box
+from lesion_pipeline.plugins.threshold_detector.faint import FaintBone
 from lesion_pipeline.plugins.threshold_detector.options import ThresholdOptions
 from lesion_pipeline.plugins.threshold_detector.split import PeakPlace
 from lesion_pipeline.plugins.threshold_detector.thresholds import Thresholds, thresholds
-
-Image = npt.NDArray[np.float32]
 
 
 class Patient:
@@ -36,6 +34,7 @@ class Patient:
         self.is_bone[sorted(bones)] = True
         self.limit = np.full(size, self.thresholds.soft, dtype=np.float32)
         self.limit[self.is_bone] = self.thresholds.bone
+        self.faint = FaintBone(pet, places, references.marrow, options.faint_bone)
         self.lungs = sorted(places.codes(*options.lung.keys))
         for code in self.lungs:
             usual = references.organs.get(self._key(code))
@@ -61,8 +60,10 @@ class Patient:
         return self.thresholds.lowest
 
     def candidate_voxels(self) -> Mask:
-        """Voxels of the PET that may belong to a candidate: above the lowest threshold, in the lung above the lung's own."""
-        mask = self.pet.values > self.lowest
+        """Voxels of the PET that may belong to a candidate: above the lowest threshold, in the lung above the lung's own, and
+        what is faint but large in bone.
+        """
+        mask = (self.pet.values > self.lowest) | self.faint.mask
         for code in self.lungs:
             limit = float(self.limit[code])
             window = structure_box(self.pet, self.places, self._key(code)) if limit < self.lowest else None
@@ -73,12 +74,15 @@ class Patient:
                 mask[tuple(lung.T)] = True
         return mask
 
-    def seeds(self, values: Image, codes: Codes, mask: Mask) -> Mask:
-        """Voxels that can start a candidate: above the limit of their tissue. Bone reaches one voxel beyond itself."""
+    def seeds(self, window: Window, codes: Codes, mask: Mask) -> Mask:
+        """Voxels of a window that can start a candidate: above the limit of their tissue, or of a large faint focus in bone.
+
+        Bone reaches one voxel beyond itself.
+        """
         limit = self.limit[codes]
         near_bone = ndimage.binary_dilation(self.is_bone[codes] & mask, np.ones((3, 3, 3))) & (self.ordinary[codes] == 0)
         limit = np.where(near_bone, np.minimum(limit, self.thresholds.bone), limit)
-        return np.asarray(mask & (values > limit))
+        return np.asarray(mask & ((self.pet.values[window] > limit) | self.faint.mask[window]))
 
     def cut(self, code: int, top: float, masked: bool) -> float:
         """SUV at which the extent of a lesion with this highest voxel ends, never below the candidate threshold.
@@ -87,7 +91,10 @@ class Patient:
         """
         fraction = self.options.delineation.fraction
         own = 0.0 if masked else float(self.usual[code])
-        return max(own + fraction * (top - own), min(self.lowest, float(self.limit[code])))
+        lowest = min(self.lowest, float(self.limit[code]))
+        if self.is_bone[code] and self.faint.limit is not None:
+            lowest = min(lowest, self.faint.limit)
+        return max(own + fraction * (top - own), lowest)
 
     def background_limit(self, code: int) -> float:
         """SUV from which surroundings are themselves suspicious: the organ's own limit where that is higher."""

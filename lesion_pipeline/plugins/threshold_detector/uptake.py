@@ -52,7 +52,7 @@ def lesions_of(patient: Patient, voxels: Voxels, number: int) -> list[DrawnLesio
     inside = np.argwhere(mask).astype(np.int32) + origin
     if patient.places.known:
         codes[mask] = patient.places.solid(pet.grid.world(inside))
-    seeds = patient.seeds(values, codes, mask)
+    seeds = patient.seeds(window, codes, mask)
     if not seeds.any() and not (patient.ordinary[codes[mask]] > 0).any():
         return []
     smoothed = _smoothed(pet, window, options.peaks.fwhm_mm)

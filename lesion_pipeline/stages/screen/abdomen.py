@@ -9,6 +9,7 @@ from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.imaging.places import Landmark
 from lesion_pipeline.stages.screen import organs
 from lesion_pipeline.stages.screen.case import Case
+from lesion_pipeline.stages.screen.node_stations import at_a_node_station, lumbar_bodies
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 _LIVER_PROBE_MM = 9.0
@@ -82,17 +83,17 @@ def kidneys(case: Case) -> Outcome:
 def gut(case: Case) -> Outcome:
     """R11 for tracers of which duodenum and small bowel are always bright: mapped bowel, or the cavity where none is mapped."""
     if case.places.codes(*case.scene.options.bowel.keys):
-        said = organs.bowel(case)
+        said = organs.plain_bowel(case)
         if isinstance(said, Fired):
             return _like_a_node(case, said) or _one_of_many(case, said) or said
-    lumbar, top = _lumbar(case), _top_of_cavity(case)
+    lumbar, top = lumbar_bodies(case), _top_of_cavity(case)
     if not lumbar or top is None:
         return NotAsked("R11_BOWEL", "no lumbar spine or liver in the anatomy")
     bone = _inside(case, StructureKind.BONE, StructureKind.VERTEBRA)
     named = bone > case.scene.options.gut.max_bone_share or _inside(case, StructureKind.ORGAN) >= 0.5
     if named or case.centre[2] > top or not _in_cavity(case, lumbar):
         return None
-    return _station(case) if _at_a_node_station(case, lumbar) else _loop(case)
+    return _station(case) if at_a_node_station(case) else _loop(case)
 
 
 def _in_bowel(case: Case) -> bool:
@@ -102,8 +103,8 @@ def _in_bowel(case: Case) -> bool:
 
 def _like_a_node(case: Case, said: Fired) -> Fired | None:
     """Bowel lies against the vessels and the pelvic wall, and its map is not exact: a hot round focus there may be a node."""
-    rule, lumbar = case.scene.options.gut, _lumbar(case)
-    if not lumbar or not _at_a_node_station(case, lumbar):
+    rule = case.scene.options.gut
+    if not lumbar_bodies(case) or not at_a_node_station(case):
         return None
     if case.suv_max < rule.faint_suv or case.elongation >= rule.elongation:
         return None
@@ -157,11 +158,6 @@ def _inside(case: Case, *kinds: StructureKind) -> float:
     return float(sum(case.shares.inside[code] for code in case.places.codes_of_kind(*kinds)))
 
 
-def _lumbar(case: Case) -> list[Landmark]:
-    marks = case.scene.landmarks
-    return [m for key, m in marks.items() if key.startswith("vertebra_L") and not key.endswith("_posterior")]
-
-
 def _top_of_cavity(case: Case) -> float | None:
     marks = case.scene.landmarks
     if "liver" in marks:
@@ -181,18 +177,3 @@ def _in_cavity(case: Case, lumbar: list[Landmark]) -> bool:
     floor = min(joints) if joints else sacrum.low[2]
     aside = abs(case.centre[0] - sacrum.centre[0])
     return bool(case.centre[2] >= floor and aside <= rule.pelvis_mm and case.centre[1] <= sacrum.high[1])
-
-
-def _at_a_node_station(case: Case, lumbar: list[Landmark]) -> bool:
-    """Beside aorta and cava, which run along the front of the lumbar bodies, or at the pelvic wall along the iliac vessels."""
-    rule = case.scene.options.gut
-    wall = case.distance("hip", "sacrum", "vertebra_S")
-    if wall is not None and wall <= rule.wall_mm:
-        return True
-    low, high = min(m.low[2] for m in lumbar), max(m.high[2] for m in lumbar)
-    if not low <= case.centre[2] <= high:
-        return False
-    body = min(lumbar, key=lambda m: abs(m.centre[2] - case.centre[2]))
-    return bool(
-        case.centre[1] >= body.low[1] - rule.node_front_mm and abs(case.centre[0] - body.centre[0]) <= rule.node_aside_mm
-    )

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from lesion_pipeline.domain.anatomy import Organ
+from lesion_pipeline.domain.anatomy import Organ, StructureKind
 from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.stages.screen.case import Case, Points
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
@@ -67,7 +67,9 @@ def metal(case: Case) -> Outcome:
         return NotAsked("R15_METAL", "no CT of the place")
     if float(hu.max()) > rule.metal_hu:
         return Fired("R15_METAL", f"metal of {hu.max():.0f} HU within {rule.reach_mm:g} mm", odds=rule.odds)
-    if case.distance("vertebra", "spine", "sacrum", "hip", "rib", "rib_left", "rib_right", "skull", "bone") is None:
+    # bone of any kind is as dense as contrast
+    bones = case.places.codes_of_kind(StructureKind.BONE, StructureKind.VERTEBRA)
+    if not any(case.nearby.get(code, np.inf) <= rule.reach_mm for code in bones):
         dense = float(np.percentile(hu, 95))
         if dense > rule.contrast_hu:
             return Fired("R15_CONTRAST", f"dense contrast of {dense:.0f} HU within {rule.reach_mm:g} mm", odds=rule.odds)

@@ -22,7 +22,7 @@ def features(case: Case, rule: Logistic) -> dict[str, float]:
     return {
         "uptake": held(log(max(case.suv_max, 1e-3) / rule.reference_suv)) if measures.suv_max else 0.0,
         "contrast": held(log(max(peak, 1e-3) / max(background, case.usual, 0.1))) if peak and background is not None else 0.0,
-        "noise": held(log(max(noise, 0.1) / 5.0)) if noise is not None else 0.0,
+        "noise": min(held(log(max(noise, 0.1) / 5.0)), rule.noise_limit) if noise is not None else 0.0,
         "volume": held(log(max(measures.volume_ml, 1e-3))),
         "bone": case.probability_of(Organ.BONE),
     }

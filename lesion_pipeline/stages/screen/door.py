@@ -14,6 +14,8 @@ from lesion_pipeline.stages.screen import (
     bone,
     ct_alone,
     glands,
+    heart,
+    limb,
     limits,
     organs,
     pattern,
@@ -39,8 +41,10 @@ RULES: Mapping[RuleName, Rule] = {
     "OWN": limits.own_lesion,
     "EDGE": artefact.field_edge,
     "PAIR": soft.head_and_neck_pair,
+    "LIMB": limb.mass_of_a_leg,
     "PATTERN": pattern.whole_body_pattern,
-    "HEART": organs.heart_wall,
+    "HEART": heart.heart_wall,
+    "OVARIES": soft.ovaries,
     "RENAL": urinary.renal_bed,
     "R1": soft.brown_fat,
     "R2": soft.muscle,
@@ -102,7 +106,7 @@ def _decide(case: Case, options: Options) -> Screened:
         reasons.append(Reason(f"PLACE_UNKNOWN_{code}", why[code]))
     if any(f.excluded for f in fired):
         p = min(p, options.logistic.lowest)
-    decision = _decision(p, fired, known, options)
+    decision = _decision(p, fired, known or any(f.placed for f in fired), options)
     return Screened(case.finding, decision, p, _lesion_class(fired, decision), tuple(reasons))
 
 

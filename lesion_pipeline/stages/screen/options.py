@@ -12,7 +12,7 @@ from lesion_pipeline.stages.screen import rule_tables as rules_of
 from lesion_pipeline.stages.screen.rule_tables import Table
 
 RuleName = Literal[
-    "ORGAN", "SPILL", "HEART", "SMALL", "OWN", "EDGE", "RENAL", "PAIR", "PATTERN",
+    "ORGAN", "SPILL", "HEART", "OVARIES", "SMALL", "OWN", "EDGE", "RENAL", "PAIR", "PATTERN", "LIMB",
     "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19", "R20",
     "GLANDS", "BILE", "KIDNEYS", "GUT", "PROSTATE", "BLOOD",
 ]  # fmt: skip
@@ -20,9 +20,10 @@ RuleName = Literal[
 
 class Logistic(Table):
     """log-odds = intercept + uptake * ln(SUVmax / reference_suv) + contrast * ln(SUVpeak / background)
-    + noise * ln(contrast-to-noise / 5) + volume * ln(millilitres) + bone * P(bone), each measurement held within ``limit``,
-    the sum within ``most``: no uptake however hot is proof against the rules. The background is the surroundings or the usual
-    uptake of the lesion's own bone or organ, whichever is higher.
+    + noise * ln(contrast-to-noise / 5) + volume * ln(millilitres) + bone * P(bone), each measurement held within ``limit``, the
+    one of noise below ``noise_limit`` (what clearly stands out of it is no surer the farther it does), the sum within
+    ``most``: no uptake however hot is proof against the rules. The background is the surroundings or the usual uptake of the
+    lesion's own bone or organ, whichever is higher.
     """
 
     intercept: float
@@ -33,6 +34,7 @@ class Logistic(Table):
     volume: float
     bone: float
     limit: float = Field(gt=0)
+    noise_limit: float = Field(gt=0)
     most: float = Field(gt=0)
     lowest: float = Field(gt=0, lt=0.5)
     highest: float = Field(gt=0.5, lt=1)
@@ -41,7 +43,8 @@ class Logistic(Table):
 class Decide(Table):
     """counted from ``counted_from`` on, excluded below ``excluded_below``, uncertain between.
 
-    unknown_place_ceiling: highest probability where nothing is known of the place; such a finding is never counted outright.
+    unknown_place_ceiling: highest probability where nothing is known of the place; such a finding is not counted outright
+    unless a rule says where it lies all the same.
     """
 
     counted_from: float = Field(gt=0, lt=1)
@@ -83,7 +86,11 @@ class OrganMask(Table):
 class Masks(Table):
     """share: from this share of the uptake on, an organ's rule speaks. spill_*: see rule SPILL.
 
-    focus_fraction: what fills more of the organ than this is no focus in it.
+    clear, clear_factor, clear_noise, clear_odds: in these even organs a focus above median + clear_factor * MAD whose
+    contrast-to-noise reaches clear_noise is likely a lesion. focus_fraction: what fills more of the organ than this is no focus
+    in it. invaded: organs of uneven uptake that a mass may reach into: a part of at most nodule_fraction of the organ that
+    outshines all else in it ``invaded_ratio`` times and goes on in something hotter beyond, or, with outshining_odds, does not;
+    lung_round: share of lung (below lung_hu) round a nodule that is none of the organ.
     """
 
     share: float = Field(gt=0, le=1)
@@ -91,6 +98,17 @@ class Masks(Table):
     focus_fraction: float = Field(gt=0, le=1)
     spill_mm: float = Field(ge=0)
     spill_odds: float = Field(gt=0, le=1)
+    clear: tuple[str, ...]
+    clear_factor: float = Field(gt=0)
+    clear_noise: float = Field(ge=0)
+    clear_odds: float = Field(gt=0)
+    invaded: tuple[str, ...]
+    nodule_fraction: float = Field(gt=0, le=1)
+    invaded_ratio: float = Field(ge=1)
+    invaded_odds: float = Field(gt=0, le=1)
+    outshining_odds: float = Field(gt=0, le=1)
+    lung_round: float = Field(gt=0, le=1)
+    lung_hu: float
     organs: dict[str, OrganMask]
 
 
@@ -113,6 +131,7 @@ class Options(Table):
     ct_alone: CtAlone
     masks: Masks
     brown_fat: rules_of.BrownFat
+    ovaries: rules_of.Ovaries
     muscle: rules_of.Muscle
     marrow: rules_of.MarrowActivation
     cord: rules_of.Cord
@@ -134,6 +153,7 @@ class Options(Table):
     whole_bone: rules_of.WholeBone
     field_edge: rules_of.FieldEdge
     pattern: rules_of.Pattern
+    limb: rules_of.Limb
     sub_resolution: rules_of.SubResolution
     glands: receptors.Glands
     bile: receptors.Bile

@@ -6,7 +6,10 @@ import numpy as np
 
 from lesion_pipeline.domain.anatomy import Organ
 from lesion_pipeline.domain.lesion import LesionClass
+from lesion_pipeline.imaging.reference_regions import OrganUptake
+from lesion_pipeline.stages.screen import heart
 from lesion_pipeline.stages.screen.case import Case
+from lesion_pipeline.stages.screen.node_stations import at_a_node_station
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 _CAVITY = (Organ.LYMPH_NODE, Organ.SOFT_TISSUE, Organ.PERITONEUM, Organ.GI)
@@ -38,17 +41,28 @@ def ordinary_uptake(case: Case) -> Outcome:
             small = case.measures.volume_ml <= masks.focus_fraction * case.scene.volume_ml(key)
             if case.suv_max > limit and small:
                 said = f"focus that stands out of the {_words(key)}: SUVmax {case.suv_max:.1f} {against}"
-                return Fired(f"{code}_FOCUS", said, odds=mask.standing_out_odds)
+                return Fired(f"{code}_FOCUS", said, odds=mask.standing_out_odds * _clear(case, name, usual))
             text = f"{text} {against}"
+        foreign = heart.not_its_own(case, name, key) if name in masks.invaded else None
+        if foreign is not None:
+            return foreign
         return Fired(code, text, odds=mask.odds, klass=LesionClass.PHYSIOLOGIC)
     return None
+
+
+def _clear(case: Case, organ: str, usual: OrganUptake) -> float:
+    """Odds for a focus far above the organ's own unevenness and the noise round it: tissue of the organ does not do that."""
+    masks, noise = case.scene.options.masks, case.measures.contrast_to_noise
+    far = case.suv_max > usual.median + masks.clear_factor * usual.mad
+    clear = far and noise is not None and noise >= masks.clear_noise
+    return masks.clear_odds if clear and organ in masks.clear else 1.0
 
 
 def spill(case: Case) -> Outcome:
     """Uptake cut from a hotter organ's own and beside it, in no structure of its own: the organ's map is not exact."""
     masks = case.scene.options.masks
     parent = case.finding.located.candidate.parent
-    if parent is None or case.share_of_bone() >= 0.3:
+    if parent is None or case.share_of_bone() >= 0.3 or _in_even_organ(case):
         return None
     for other in case.siblings:
         if other is case or other.finding.located.candidate.parent != parent or other.suv_max <= case.suv_max:
@@ -66,42 +80,74 @@ def spill(case: Case) -> Outcome:
     return None
 
 
-def heart_wall(case: Case) -> Outcome:
-    """3.1: myocardium, which takes up FDG as it likes, and the wall of the atria: beside the heart, in no organ of its own."""
-    rule = case.scene.options.heart_wall
-    if not case.places.codes("heart"):
-        return NotAsked("HEART_WALL", "no heart in the anatomy")
-    away = case.distance("heart")
-    if away is None or away > rule.reach_mm or case.share_of_bone() > rule.max_bone_share:
-        return None
-    if case.share("heart") >= case.scene.options.masks.share or case.share("lung") > rule.max_lung_share:
-        return None
-    text = f"{away:.0f} mm from the heart: its muscle and the wall of the atria take up the tracer beyond the heart's map"
-    return Fired("HEART_WALL", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+def _in_even_organ(case: Case) -> bool:
+    """Most of it lies in an organ of even uptake, whose own rule says whether it stands out."""
+    masks = case.scene.options.masks
+    return any(mask.even and case.share(*mask.keys) >= masks.share for mask in masks.organs.values())
 
 
 def bowel(case: Case) -> Outcome:
-    """R11: inside bowel, stomach or gallbladder; a focal nodule keeps a floor. Without a map of the bowel: a doubt, no more."""
+    """R11: inside bowel, stomach or gallbladder; a focal nodule keeps a floor. Without a map of the bowel: a doubt, no more.
+
+    Where nodes lie the doubt is small; a long or large piece is a segment, and one of several alike is the bowel's pattern.
+    """
+    return _bowel(case, patterns=True)
+
+
+def plain_bowel(case: Case) -> Outcome:
+    """R11 without its patterns, for tracers whose rule GUT has patterns of its own."""
+    return _bowel(case, patterns=False)
+
+
+def _bowel(case: Case, *, patterns: bool) -> Outcome:
     rule = case.scene.options.bowel
     if not case.places.codes(*rule.keys):
-        return _unmapped_bowel(case)
+        return _unmapped_bowel(case, patterns=patterns)
     share = case.share(*rule.keys)
     if share < rule.share:  # a coarse map misses loops: beside it the doubt of an unmapped bowel stays
         away = case.distance(*rule.keys)
-        return _unmapped_bowel(case) if away is not None and away <= rule.near_mm else None
+        return _unmapped_bowel(case, patterns=patterns) if away is not None and away <= rule.near_mm else None
+    return _mapped_bowel(case, share, patterns=patterns)
+
+
+def _mapped_bowel(case: Case, share: float, *, patterns: bool) -> Fired:
+    rule = case.scene.options.bowel
     held = max(case.places.codes(*rule.keys), key=lambda code: float(case.shares.near[code]))
     structure = case.places.structures[held]
     name = structure.key if structure is not None else "bowel"
     usual = case.scene.references.organs.get(name)
     text = f"{_words(name)}: {100 * share:.0f} % inside"
     small = case.measures.volume_ml <= rule.focal_ml and case.elongation < 2.0
+    if patterns and at_a_node_station(case):
+        text += (
+            ", but beside the great vessels or at the wall of the pelvis, where nodes lie and the map of the bowel is coarse"
+        )
+        return Fired("R11_BOWEL_OR_NODE", text, odds=rule.station_odds)
     if usual is not None and small and case.suv_max > rule.focal_ratio * usual.median:
+        alike = [c.finding.id for c in case.siblings if patterns and c is not case and _as_bright_in_bowel(c, case)]
         text += f", a focal nodule of {case.suv_max / usual.median:.1f} times the segment's median"
-        return Fired("R11_BOWEL_FOCUS", text, odds=rule.odds, floor=rule.focal_floor)
-    return Fired("R11_BOWEL", f"{text}, SUVmax {case.suv_max:.1f}", odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+        if len(alike) < rule.several:
+            return Fired("R11_BOWEL_FOCUS", text, odds=rule.odds, floor=rule.focal_floor)
+        text += f"; {len(alike)} further places along the bowel are about as bright ({', '.join(alike[:4])}): its own pattern"
+        return Fired("R11_BOWEL_SEVERAL", text, odds=rule.several_odds, klass=LesionClass.PHYSIOLOGIC)
+    text += f", SUVmax {case.suv_max:.1f}"
+    if patterns and _is_segment(case):
+        text += f", {case.measures.volume_ml:.0f} ml and {case.elongation:.1f} times longer than wide: a segment, no focus"
+        return Fired("R11_BOWEL_SEGMENT", text, odds=rule.segment_odds, klass=LesionClass.PHYSIOLOGIC)
+    return Fired("R11_BOWEL", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
 
 
-def _unmapped_bowel(case: Case) -> Outcome:
+def _is_segment(case: Case) -> bool:
+    rule = case.scene.options.bowel
+    return case.measures.volume_ml >= rule.segment_ml or case.elongation >= rule.segment_elongation
+
+
+def _as_bright_in_bowel(other: Case, case: Case) -> bool:
+    rule = case.scene.options.bowel
+    return other.suv_max * rule.alike_ratio >= case.suv_max and other.share(*rule.keys) >= rule.share
+
+
+def _unmapped_bowel(case: Case, *, patterns: bool) -> Outcome:
     """A focus of the abdominal cavity that may be bowel, for nobody drew the bowel."""
     rule = case.scene.options.bowel
     organ = case.site.organ
@@ -124,4 +170,8 @@ def _unmapped_bowel(case: Case) -> Outcome:
         return None
     mapped = "beside the bowel's coarse map" if case.places.codes(*rule.keys) else "where no map names the bowel"
     text = f"in the abdominal cavity, {mapped}: bowel content cannot be told from a lesion"
-    return Fired("R11_BOWEL_UNMAPPED", text, odds=rule.unmapped_odds)
+    return Fired(
+        "R11_BOWEL_UNMAPPED",
+        text,
+        odds=min(rule.unmapped_odds, rule.segment_odds) if patterns and _is_segment(case) else rule.unmapped_odds,
+    )

@@ -13,6 +13,7 @@ class Fired:
 
     ceiling, floor: limits of the probability afterwards. excluded: the finding is no lesion at all. shrink: how much of the
     distance to 0.5 is taken away. klass: what the finding is then thought to be.
+    placed: the rule knows enough of the place, where no anatomy does, for the finding to be counted.
     """
 
     code: str
@@ -23,6 +24,7 @@ class Fired:
     excluded: bool = False
     shrink: float = 0.0
     klass: LesionClass | None = None
+    placed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

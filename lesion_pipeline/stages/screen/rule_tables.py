@@ -12,8 +12,11 @@ class Table(BaseModel):
 
 
 class BrownFat(Table):
-    """R1. fat_share of the voxels from hu_low to hu_high; mirror image within mirror_mm; near_mm: of bones it lives beside."""
+    """R1. fat_share of the voxels with at least ``core`` of the highest uptake from hu_low to hu_high; mirror image within
+    mirror_mm; near_mm: of bones it lives beside.
+    """
 
+    core: float = Field(ge=0, lt=1)
     fat_share: float
     hu_low: float
     hu_high: float
@@ -22,6 +25,20 @@ class BrownFat(Table):
     max_bone_share: float
     odds_mirrored: float
     odds_single: float
+
+
+class Ovaries(Table):
+    """A pair in the cavity of the pelvis of a woman, or of a patient whose sex is not known: from aside_low_mm to aside_high_mm
+    off the midline, farther than wall_mm from its wall, mirror image within mirror_mm of about the same uptake.
+    """
+
+    aside_low_mm: float
+    aside_high_mm: float
+    wall_mm: float
+    mirror_mm: float
+    suv_ratio: float
+    max_bone_share: float
+    odds: float
 
 
 class Muscle(Table):
@@ -145,7 +162,8 @@ class HeartWall(Table):
 class Pair(Table):
     """Tonsils, glands and their like, above ``below_level``, a mirror image within mirror_mm of about the same uptake.
 
-    midline_mm, midline_odds: for larynx, tongue and palate, which have no mirror image.
+    midline_mm, midline_odds, midline_ceiling: for larynx, tongue and palate, which have no mirror image, and for an uneven pair
+    within pharynx_mm of the midline before the spine; the ceiling lies below what counts.
     """
 
     below_level: str
@@ -153,13 +171,18 @@ class Pair(Table):
     suv_ratio: float
     max_bone_share: float
     midline_mm: float
+    pharynx_mm: float
     midline_odds: float
+    midline_ceiling: float
     odds: float
 
 
 class Bowel(Table):
     """R11. focal_ratio: a focus this many times the segment's median, of at most focal_ml, keeps ``focal_floor``.
 
+    segment_ml, segment_elongation, segment_odds: what is larger or longer is a segment of bowel, inside the map or beside it.
+    several: so many further places of the bowel whose SUVmax times ``alike_ratio`` reaches the focus's are a pattern, which has
+    several_odds and no floor. station_odds: inside the map but where nodes lie.
     unmapped_odds: for a focus of the abdominal cavity when no map names the bowel, unless it lies within retroperitoneum_mm
     of the aorta, where nodes are; a map of the bowel that ends within near_mm of the focus may have missed its loop.
     """
@@ -170,6 +193,13 @@ class Bowel(Table):
     focal_ratio: float
     focal_ml: float
     focal_floor: float
+    segment_ml: float
+    segment_elongation: float
+    segment_odds: float
+    several: int = Field(ge=1)
+    alike_ratio: float = Field(ge=1)
+    several_odds: float
+    station_odds: float
     odds: float
     unmapped_odds: float
     retroperitoneum_mm: float
@@ -255,6 +285,21 @@ class Pattern(Table):
     urine_suv: float
     ureter_ml: float
     odds: float
+
+
+class Limb(Table):
+    """A mass of a leg without any anatomy. body_suv: inside the patient from here on; like_share: of the larger leg's section
+    that the smaller has at least; seen_mm: least length of legs; above_mm: how far above the parting a thigh still reaches;
+    aside_mm: least distance from the midline. least_ml and contrast (SUVpeak over its surroundings): what is a clear mass.
+    """
+
+    body_suv: float
+    like_share: float
+    seen_mm: float
+    above_mm: float
+    aside_mm: float
+    least_ml: float
+    contrast: float
 
 
 class SubResolution(Table):

@@ -42,7 +42,8 @@ def brown_fat(case: Case) -> Outcome:
     hu = case.hounsfield
     if hu is None:
         return NotAsked("R1_BROWN_FAT", "no CT of the place")
-    fat = float(np.mean((hu >= rule.hu_low) & (hu <= rule.hu_high)))
+    core = hu.reshape(len(case.weights), -1)[case.weights >= rule.core * float(case.weights.max())]
+    fat = float(np.mean((core >= rule.hu_low) & (core <= rule.hu_high)))
     near = case.distance(*_BROWN_FAT_SITES)
     if fat < rule.fat_share or near is None or near > rule.near_mm:
         return None
@@ -70,17 +71,62 @@ def head_and_neck_pair(case: Case) -> Outcome:
         return NotAsked("PAIR_HEAD_NECK", f"no {rule.below_level} in the anatomy")
     if case.centre[2] < floor or case.share_of_bone() > rule.max_bone_share:
         return None
-    middle = case.scene.midline_x
-    if middle is not None and abs(case.centre[0] - middle) <= rule.midline_mm:
-        text = (
-            f"in the midline of the head or neck, where larynx, tongue and palate take up the tracer: SUVmax {case.suv_max:.1f}"
-        )
-        return Fired("MIDLINE_HEAD_NECK", text, odds=rule.midline_odds, klass=LesionClass.PHYSIOLOGIC)
     twin = _mirror_image(case, rule.mirror_mm)
-    if twin is None or max(case.suv_max, twin.suv_max) > rule.suv_ratio * min(case.suv_max, twin.suv_max):
+    if twin is not None and _alike(case, twin, rule.suv_ratio):
+        text = f"pair in the head or neck: mirror image {twin.finding.id}, SUVmax {twin.suv_max:.1f} against {case.suv_max:.1f}"
+        return Fired("PAIR_HEAD_NECK", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+    middle = case.scene.midline_x
+    if middle is not None and _in_pharynx(case, middle):
+        text = (
+            f"{abs(case.centre[0] - middle):.0f} mm from the midline of the head or neck, where tonsils, tongue, palate, nose "
+            f"and larynx take up the tracer: SUVmax {case.suv_max:.1f}"
+        )
+        return Fired(
+            "MIDLINE_HEAD_NECK", text, odds=rule.midline_odds, ceiling=rule.midline_ceiling, klass=LesionClass.PHYSIOLOGIC
+        )
+    return None
+
+
+def _alike(one: Case, other: Case, ratio: float) -> bool:
+    return max(one.suv_max, other.suv_max) <= ratio * min(one.suv_max, other.suv_max)
+
+
+def _in_pharynx(case: Case, middle: float) -> bool:
+    """In the midline, or near it before the spine: nodes of the neck lie farther out, along the great vessels."""
+    rule = case.scene.options.pair
+    aside = abs(case.centre[0] - middle)
+    if aside <= rule.midline_mm:
+        return True
+    marks = case.scene.landmarks.items()
+    bodies = [m for key, m in marks if key.startswith("vertebra_") and not key.endswith("_posterior")]
+    if aside > rule.pharynx_mm or not bodies:
+        return False
+    return bool(case.centre[1] < min(bodies, key=lambda m: abs(m.centre[2] - case.centre[2])).low[1])
+
+
+def ovaries(case: Case) -> Outcome:
+    """3.1: ovaries take up FDG before the menopause: a pair of about the same uptake in the cavity of the pelvis."""
+    rule = case.scene.options.ovaries
+    if case.scene.study.patient.sex == "M" or case.share_of_bone() > rule.max_bone_share:
         return None
-    text = f"pair in the head or neck: mirror image {twin.finding.id} with SUVmax {twin.suv_max:.1f} against {case.suv_max:.1f}"
-    return Fired("PAIR_HEAD_NECK", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+    marks = case.scene.landmarks
+    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    if sacrum is None:
+        return NotAsked("OVARIES", "no sacrum in the anatomy")
+    aside = abs(case.centre[0] - sacrum.centre[0])
+    if not sacrum.low[2] <= case.centre[2] <= sacrum.high[2] or not rule.aside_low_mm <= aside <= rule.aside_high_mm:
+        return None
+    wall = case.distance("hip", "sacrum", "vertebra_S")
+    if case.centre[1] >= sacrum.centre[1] or (wall is not None and wall <= rule.wall_mm):
+        return None
+    twin = _mirror_image(case, rule.mirror_mm)
+    if twin is None or not _alike(case, twin, rule.suv_ratio):
+        return None
+    text = (
+        f"ovaries: {aside:.0f} mm beside the midline in the cavity of the pelvis, mirror image {twin.finding.id} with SUVmax "
+        f"{twin.suv_max:.1f} against {case.suv_max:.1f}"
+    )
+    return Fired("OVARIES", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
 
 
 def muscle(case: Case) -> Outcome:

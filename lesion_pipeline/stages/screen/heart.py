@@ -1,0 +1,92 @@
+"""Rules about the heart: its muscle takes up FDG as it likes, and its map may take in what lies beside it."""
+
+from __future__ import annotations
+
+import edt
+import numpy as np
+
+from lesion_pipeline.domain.lesion import LesionClass
+from lesion_pipeline.imaging.components import box, mask_of
+from lesion_pipeline.stages.screen.case import Case
+from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
+
+#: Round a finding: beyond the blur of its own edge, and no farther than the wall of the heart is thick.
+_SHELL_MM = (4.0, 12.0)
+
+
+def not_its_own(case: Case, organ: str, key: str) -> Fired | None:
+    """What lies in the map of an organ of uneven uptake and is small against it may be something else all the same.
+
+    A nodule with lung all round it, a mass that goes on in something hotter beyond, or a focus that outshines all else inside.
+    """
+    masks = case.scene.options.masks
+    if case.measures.volume_ml > masks.nodule_fraction * case.scene.volume_ml(key):
+        return None
+    code, name = f"ORGAN_{organ.upper()}", key.replace("_", " ")
+    lung = _lung_round(case)
+    if lung is not None and lung >= masks.lung_round:
+        said = f"inside the map of the {name}, but {100 * lung:.0f} % of what lies round it is lung: a nodule beside the {name}"
+        return Fired(f"{code}_IN_LUNG", said)
+    if not _outshines(case, organ, key):
+        return None
+    beyond = _hotter_beyond(case)
+    if beyond is not None:
+        said = (
+            f"mass that reaches into the {name}: it goes on in {beyond.finding.id} beyond it (SUVmax {beyond.suv_max:.1f}) and "
+            f"with {case.suv_max:.1f} outshines all else in the {name}"
+        )
+        return Fired(f"{code}_INVADED", said, odds=masks.invaded_odds)
+    noise = case.measures.contrast_to_noise
+    if noise is None or noise < masks.clear_noise:
+        return None
+    said = f"focus of {case.measures.volume_ml:.1f} ml with SUVmax {case.suv_max:.1f} that outshines all else in the {name}"
+    return Fired(f"{code}_FOCUS", said, odds=masks.outshining_odds)
+
+
+def _lung_round(case: Case) -> float | None:
+    """Share of the places 4 to 12 mm round a finding whose density is that of lung; None unless the CT reaches all of them."""
+    masks, candidate = case.scene.options.masks, case.finding.located.candidate
+    grid = candidate.grid
+    window = box(candidate.voxels, grid.shape, int(np.ceil(_SHELL_MM[1] / min(grid.spacing_mm))))
+    away = edt.edt(~mask_of(candidate.voxels, window), anisotropy=grid.spacing_mm, parallel=1)
+    shell = np.argwhere((away > _SHELL_MM[0]) & (away <= _SHELL_MM[1])) + [w.start for w in window]
+    hu = case.scene.hounsfield(grid.world(shell), case.frame) if len(shell) else None
+    return float(np.mean(hu < masks.lung_hu)) if hu is not None else None
+
+
+def _outshines(case: Case, organ: str, key: str) -> bool:
+    """Is it ``invaded_ratio`` times as hot as all else of the organ, pieces of its own uptake and nodules in lung aside?"""
+    masks, parent = case.scene.options.masks, case.finding.located.candidate.parent
+    usual = case.scene.references.organs.get(key)
+    own = [masks.invaded_ratio * usual.median] if usual is not None else []
+    for other in case.siblings:
+        joined = parent is not None and other.finding.located.candidate.parent == parent
+        if other is case or joined or other.share(*masks.organs[organ].keys) < masks.share:
+            continue
+        if (_lung_round(other) or 0.0) < masks.lung_round:
+            own.append(other.suv_max)
+    return case.suv_max >= masks.invaded_ratio * max(own, default=0.0)
+
+
+def _hotter_beyond(case: Case) -> Case | None:
+    """The hottest piece of the same uptake that is hotter than this one and lies in no organ of ordinary uptake."""
+    masks, parent = case.scene.options.masks, case.finding.located.candidate.parent
+    if parent is None:
+        return None
+    joined = [c for c in case.siblings if c.finding.located.candidate.parent == parent and c.suv_max > case.suv_max]
+    free = [c for c in joined if not any(c.share(*mask.keys) >= masks.share for mask in masks.organs.values())]
+    return max(free, key=lambda c: c.suv_max, default=None)
+
+
+def heart_wall(case: Case) -> Outcome:
+    """3.1: myocardium, which takes up FDG as it likes, and the wall of the atria: beside the heart, in no organ of its own."""
+    rule = case.scene.options.heart_wall
+    if not case.places.codes("heart"):
+        return NotAsked("HEART_WALL", "no heart in the anatomy")
+    away = case.distance("heart")
+    if away is None or away > rule.reach_mm or case.share_of_bone() > rule.max_bone_share:
+        return None
+    if case.share("heart") >= case.scene.options.masks.share or case.share("lung") > rule.max_lung_share:
+        return None
+    text = f"{away:.0f} mm from the heart: its muscle and the wall of the atria take up the tracer beyond the heart's map"
+    return Fired("HEART_WALL", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)

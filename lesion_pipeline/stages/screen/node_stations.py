@@ -1,0 +1,28 @@
+"""Where nodes of abdomen and pelvis lie: along the great vessels, which no map may name."""
+
+from __future__ import annotations
+
+from lesion_pipeline.imaging.places import Landmark
+from lesion_pipeline.stages.screen.case import Case
+
+
+def lumbar_bodies(case: Case) -> list[Landmark]:
+    marks = case.scene.landmarks
+    return [m for key, m in marks.items() if key.startswith("vertebra_L") and not key.endswith("_posterior")]
+
+
+def at_a_node_station(case: Case) -> bool:
+    """Beside aorta and cava, which run along the front of the lumbar bodies, or at the pelvic wall along the iliac vessels."""
+    rule, lumbar = case.scene.options.gut, lumbar_bodies(case)
+    wall = case.distance("hip", "sacrum", "vertebra_S")
+    if wall is not None and wall <= rule.wall_mm:
+        return True
+    if not lumbar:
+        return False
+    low, high = min(m.low[2] for m in lumbar), max(m.high[2] for m in lumbar)
+    if not low <= case.centre[2] <= high:
+        return False
+    body = min(lumbar, key=lambda m: abs(m.centre[2] - case.centre[2]))
+    return bool(
+        case.centre[1] >= body.low[1] - rule.node_front_mm and abs(case.centre[0] - body.centre[0]) <= rule.node_aside_mm
+    )
