@@ -18,7 +18,8 @@ from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import Modality, Unit, Volume
 from lesion_pipeline.io.nifti import read_volume
 from lesion_pipeline.plugins.builtin_organs import factory
-from lesion_pipeline.plugins.builtin_organs.fusion import believed_bone
+from lesion_pipeline.plugins.builtin_organs.chest import Chest
+from lesion_pipeline.plugins.builtin_organs.fusion import believed_bone, believed_lungs
 from lesion_pipeline.plugins.builtin_organs.lattice import along_axes
 from lesion_pipeline.plugins.builtin_organs.network import CLASSES, OrganProbabilities, load
 
@@ -181,6 +182,23 @@ def test_bone_gives_way_where_the_network_is_sure_of_an_organ_and_not_of_bone() 
     assert not bone[11, 7, 23], "a kidney full of contrast medium"
     assert bone[27, 7, 23], "a rib beside the kidney"
     assert bone[0, 0, 0]
+
+
+def test_lung_is_gained_beside_the_lungs_and_not_in_the_skull() -> None:
+    """A soft mass in the lung is lung; the air cells of the temporal bone, which look like lung to the network, are not."""
+    values = np.full((len(CLASSES), 20, 16, 28), 0.005, dtype=np.float32)
+    values[CLASSES.index("lung"), :, :, :12] = 0.95
+    values[CLASSES.index("lung"), 8:12, 6:10, 22:] = 0.95
+    shape = (40, 32, 56)
+    left, right = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    left[22:36, 4:28, :22] = right[4:18, 4:28, :22] = True
+    left[26:32, 10:16, 8:14] = False  # a mass
+    chest = Chest(left, right, np.zeros(shape, dtype=bool), None)
+    lungs = believed_lungs(
+        chest, OrganProbabilities(values, 3.0, shape), np.full(shape, -100.0, np.float32), np.ones(shape, bool)
+    )
+    assert lungs.left[26:32, 10:16, 8:14].all()
+    assert not lungs.lungs[:, :, 40:].any()
 
 
 def test_a_mirrored_volume_is_doubted() -> None:

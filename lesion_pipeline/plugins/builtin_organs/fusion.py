@@ -56,6 +56,7 @@ _HIGHEST_ABOVE_LUNG_BASE_MM = {"liver": 130.0, "spleen": 110.0, "stomach": 110.0
 _HALF_AIR_HU = -200.0
 _SURELY_SOFT, _NO_BONE = 0.6, 0.15
 _LUNG_SEEN, _NO_LUNG, _SURELY_LUNG = 0.5, 0.05, 0.7
+_LUNG_REACH_MM = 40.0
 
 
 def network_organs(
@@ -147,6 +148,10 @@ def believed_lungs(chest: Chest, found: OrganProbabilities, hu: Floats, body: Ma
         return chest
     drop = lungs & (p < _NO_LUNG)
     gain = body & ~lungs & ~chest.airway & ((p > _SURELY_LUNG) | ((p > _LUNG_SEEN) & (hu < _HALF_AIR_HU)))
+    levels = np.flatnonzero(lungs.any(axis=(0, 1)))
+    reach = round(_LUNG_REACH_MM / found.step_mm)
+    gain[:, :, levels[-1] + reach + 1 :] = False  # air cells of the temporal bone look like lung too
+    gain[:, :, : max(levels[0] - reach, 0)] = False
     to_left, to_right = (distance_to(side, found.step_mm) for side in (chest.left, chest.right))
     left = (chest.left & ~drop) | (gain & (to_left < to_right))
     right = (chest.right & ~drop) | (gain & (to_left >= to_right))
