@@ -33,7 +33,7 @@ def not_its_own(case: Case, organ: str, key: str) -> Fired | None:
     if beyond is not None:
         said = (
             f"mass that reaches into the {name}: it goes on in {beyond.finding.id} beyond it (SUVmax {beyond.suv_max:.1f}) and "
-            f"with {case.suv_max:.1f} outshines all else in the {name}"
+            f"with {case.suv_max:.1f} outshines all else in the {name}; likely one lesion with it"
         )
         return Fired(f"{code}_INVADED", said, odds=masks.invaded_odds)
     noise = case.measures.contrast_to_noise
