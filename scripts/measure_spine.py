@@ -50,7 +50,7 @@ def judged(kind: str, title: str, ct: Volume, truth: Points, painted: bool = Fal
     began = time.process_time()
     spine = analyse(ct, painted)
     score.seconds.append(time.process_time() - began)
-    judge(score, title, spine, truth, (float(low[2]), float(high[2])), sure=name_from())
+    judge(score, title, spine, truth, (float(low[2]), float(high[2])), sure=name_from(spine.reading.anchors if spine else ()))
     return {"kind": kind, "score": asdict(score)}
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from lesion_pipeline import config
 from lesion_pipeline.domain.anatomy import VertebralLevel as Level
+from lesion_pipeline.plugins.builtin_spine import LAST_RIB
 from lesion_pipeline.plugins.builtin_spine.engine import Spine
 from scripts.spine_cases import Points
 
@@ -79,9 +81,10 @@ def anchor_in_view(truth: Points, low: float, high: float) -> bool:
     return sacrum or twelfth or first or ("C1" in z and z["C1"] + 45 < high)
 
 
-def name_from() -> float:
-    """Lowest probability at which the preset names a vertebra."""
-    return float(str(config.load(PRESET).settings.plugins["builtin_spine"]["name_from"]))
+def name_from(anchors: Sequence[str]) -> float:
+    """Lowest probability at which the preset names a vertebra of a spine whose landmarks are ``anchors``."""
+    options = config.load(PRESET).settings.plugins["builtin_spine"]
+    return float(str(options["last_rib_name_from" if tuple(anchors) == LAST_RIB else "name_from"]))
 
 
 def judge(score: Score, title: str, spine: Spine | None, truth: Points, view: tuple[float, float], *, sure: float) -> None:

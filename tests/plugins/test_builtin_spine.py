@@ -22,7 +22,7 @@ from lesion_pipeline.plugins.builtin_spine import factory
 from lesion_pipeline.simulate.anatomy.body import Body, build_body
 from lesion_pipeline.simulate.anatomy.params import BodyParams
 
-TABLE = {"name_from": 0.75, "one_anchor_ceiling": 0.95, "variant_from": 0.5}
+TABLE = {"name_from": 0.75, "one_anchor_ceiling": 0.95, "last_rib_name_from": 0.9, "variant_from": 0.5}
 
 
 def study(ct: Volume | None) -> Study:
@@ -97,6 +97,17 @@ def test_pedicle_and_canal_lie_where_they_should(answer: Segmentation, body: Bod
     spinous = vertebra.at(0.0, vertebra.depth / 2 + vertebra.canal[1] + 14.0, -3.0)
     value = int(answer.label_map.at(body.world(spinous))[0])
     assert names[value].key == "vertebra_L2_posterior"
+
+
+def test_last_rib_alone_names_only_from_its_own_threshold(body: Body) -> None:
+    """The last rib may be the 11th: its name needs more than ``name_from``, and the confidence tells how sure it was."""
+    ct = window(body, "L2", "T11")
+    sure = factory({**TABLE, "last_rib_name_from": 0.6}).segment(study(ct)).vertebrae
+    strict = factory({**TABLE, "last_rib_name_from": 0.999}).segment(study(ct)).vertebrae
+    assert {v.anchors for v in sure} == {("rib12",)}
+    assert {v.level.name for v in sure if v.level} >= {"T11", "T12", "L1", "L2"}
+    assert all(v.level is None and v.ambiguous for v in strict)
+    assert [v.confidence for v in sure] == [v.confidence for v in strict]
 
 
 @pytest.mark.slow

@@ -19,17 +19,22 @@ from lesion_pipeline.domain.volume import LabelMap, Modality, Volume
 from lesion_pipeline.plugins.builtin_spine.answer import STAGE, segmentation_of
 from lesion_pipeline.plugins.builtin_spine.engine import analyse
 
+#: The landmarks of a reading that hangs on the last rib alone.
+LAST_RIB = ("rib12",)
+
 
 class Options(BaseModel):
-    """name_from: lowest posterior probability at which a vertebra is named. one_anchor_ceiling: highest confidence of a name
-    that hangs on one landmark alone, since a numbering variant beyond the field of view cannot be excluded. variant_from:
-    probability of an unusual body plan from which the answer says so.
+    """name_from: lowest posterior probability at which a vertebra is named; last_rib_name_from: the same where the last rib is
+    the only landmark, since in some people it is the 11th. one_anchor_ceiling: highest confidence of a name that hangs on one
+    landmark alone, since a numbering variant beyond the field of view cannot be excluded. variant_from: probability of an
+    unusual body plan from which the answer says so.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name_from: float = Field(gt=0.5, lt=1.0)
     one_anchor_ceiling: float = Field(gt=0.5, le=1.0)
+    last_rib_name_from: float = Field(gt=0.5, lt=1.0)
     variant_from: float = Field(gt=0.0, lt=1.0)
 
 
@@ -51,7 +56,8 @@ class BuiltinSpine:
         if spine is None:
             return _nothing(ct)
         options = self._options
-        return segmentation_of(spine, ct.grid.frame, options.name_from, options.one_anchor_ceiling, options.variant_from)
+        name_from = options.last_rib_name_from if spine.reading.anchors == LAST_RIB else options.name_from
+        return segmentation_of(spine, ct.grid.frame, name_from, options.one_anchor_ceiling, options.variant_from)
 
 
 def _nothing(ct: Volume) -> Segmentation:
