@@ -201,6 +201,19 @@ def test_lung_is_gained_beside_the_lungs_and_not_in_the_skull() -> None:
     assert not lungs.lungs[:, :, 40:].any()
 
 
+@pytest.mark.parametrize(("seen", "kept"), [(0.0, False), (0.3, True), (0.9, True)])
+def test_gas_that_is_nothing_like_lung_to_the_network_is_no_lung(seen: float, kept: bool) -> None:
+    """Foam round a leg that the field of view cuts has the density of lung."""
+    shape = (40, 32, 56)
+    left = np.zeros(shape, dtype=bool)
+    left[22:36, 4:28, :22] = True
+    values = np.full((len(CLASSES), 20, 16, 28), seen, dtype=np.float32)
+    chest = Chest(left, np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool), None)
+    found = OrganProbabilities(values, 3.0, shape)
+    lungs = believed_lungs(chest, found, np.full(shape, -850.0, np.float32), np.ones(shape, bool))
+    assert lungs.left[left].all() == lungs.lungs.any() == kept
+
+
 def test_a_mirrored_volume_is_doubted() -> None:
     ct = ct_of(torso_hu, np.eye(3))
     flipped = Volume(np.ascontiguousarray(ct.values[::-1]), ct.grid, ct.unit, ct.modality, ct.series)
