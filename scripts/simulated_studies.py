@@ -46,14 +46,30 @@ def simulated(plan: StudyPlan) -> tuple[Study, Anatomy, tuple[answer.Truth, ...]
     scene = stage_scene(plan)
     body, settings = scene.body, plan.scanner
     grid_ct, grid_pet = scanner.ct_grid(body, settings, "petct"), scanner.pet_grid(body, settings, "petct")
-    hu = {one.material: one.hu for one in scene.lesions if one.hu is not None}
-    painted = [one.painted for one in scene.lesions]
-    ct = body.sample_ct(grid_ct, np.random.default_rng([plan.seed, 3]), settings.ct_noise, painted, hu)
-    rng = np.random.default_rng([plan.seed, 4])
-    suv = scanner.acquire_pet(body, grid_pet, scene.uptake, scene.lesions, settings, rng=rng, more=scene.urine)
-    labels = answer.lesion_labels(scene.lesions, body, grid_pet)
-    truth = answer.truths(scene.lesions, body, labels, grid_pet, suv)
+    hu = scanner.acquire_ct(
+        body,
+        grid_ct,
+        scene.lesions,
+        settings,
+        rng=np.random.default_rng([plan.seed, 3]),
+        contrast=plan.ct_contrast,
+        metal=plan.implants,
+    )
+    suv = scanner.acquire_pet(  # as make_study has it: without patches, motion and metal a fit would trust faint foci too much
+        scene.in_pet,
+        grid_pet,
+        scene.uptake,
+        scene.lesions,
+        settings,
+        rng=np.random.default_rng([plan.seed, 4]),
+        more=scene.urine,
+        mottled=np.random.default_rng([plan.seed, 8]) if plan.texture else None,
+        metal=plan.implants,
+    )
+    labels = answer.lesion_labels(scene.lesions, scene.in_pet, grid_pet)
+    truth = answer.truths(scene.lesions, scene.in_pet, labels, grid_pet, suv)
     pet = Volume(np.asarray(suv, dtype=np.float32), grid_pet, Unit.SUVBW, Modality.PT, "PT-simulated")
+    ct = Volume(np.asarray(hu, dtype=np.float32), grid_ct, Unit.HU, Modality.CT, "CT-simulated")
     vertebrae = []
     for v in body.spine.vertebrae:
         x, y, z = (float(c) for c in body.world(v.origin))
