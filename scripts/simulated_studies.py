@@ -13,7 +13,7 @@ from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import Modality, Unit, Volume
 from lesion_pipeline.simulate import answer, scanner
 from lesion_pipeline.simulate.plan import StudyPlan
-from lesion_pipeline.simulate.study import stage_scene
+from lesion_pipeline.simulate.study import image_ct, image_pet, stage_scene
 
 #: Which preset reads which tracer of the simulator.
 PRESETS = {
@@ -44,28 +44,8 @@ def light(plan: StudyPlan) -> StudyPlan:
 def simulated(plan: StudyPlan) -> tuple[Study, Anatomy, tuple[answer.Truth, ...], npt.NDArray[np.uint16]]:
     """A study in memory, its anatomy as drawn, its lesions and their label map on the PET grid."""
     scene = stage_scene(plan)
-    body, settings = scene.body, plan.scanner
-    grid_ct, grid_pet = scanner.ct_grid(body, settings, "petct"), scanner.pet_grid(body, settings, "petct")
-    hu = scanner.acquire_ct(
-        body,
-        grid_ct,
-        scene.lesions,
-        settings,
-        rng=np.random.default_rng([plan.seed, 3]),
-        contrast=plan.ct_contrast,
-        metal=plan.implants,
-    )
-    suv = scanner.acquire_pet(  # as make_study has it: without patches, motion and metal a fit would trust faint foci too much
-        scene.in_pet,
-        grid_pet,
-        scene.uptake,
-        scene.lesions,
-        settings,
-        rng=np.random.default_rng([plan.seed, 4]),
-        more=scene.urine,
-        mottled=np.random.default_rng([plan.seed, 8]) if plan.texture else None,
-        metal=plan.implants,
-    )
+    body = scene.body
+    (hu, grid_ct), (suv, grid_pet) = image_ct(scene), image_pet(scene)
     labels = answer.lesion_labels(scene.lesions, scene.in_pet, grid_pet)
     truth = answer.truths(scene.lesions, scene.in_pet, labels, grid_pet, suv)
     pet = Volume(np.asarray(suv, dtype=np.float32), grid_pet, Unit.SUVBW, Modality.PT, "PT-simulated")

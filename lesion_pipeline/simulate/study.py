@@ -60,6 +60,40 @@ def stage_scene(plan: StudyPlan) -> Scene:
     return Scene(plan, body, tuple(placed), uptake, tuple(urine))
 
 
+def image_ct(scene: Scene) -> tuple[Field, Grid]:
+    """HU (ni, nj, nk) of the CT, and its grid in the frame "ct"."""
+    plan = scene.plan
+    grid = scanner.ct_grid(scene.body, plan.scanner, "ct")
+    hu = scanner.acquire_ct(
+        scene.body,
+        grid,
+        scene.lesions,
+        plan.scanner,
+        rng=np.random.default_rng([plan.seed, 3]),
+        contrast=plan.ct_contrast,
+        metal=plan.implants,
+    )
+    return hu, grid
+
+
+def image_pet(scene: Scene) -> tuple[Field, Grid]:
+    """SUVbw (ni, nj, nk) of the PET with patches, motion, metal and urine as planned, and its grid in the frame "ct"."""
+    plan = scene.plan
+    grid = scanner.pet_grid(scene.body, plan.scanner, "ct")
+    suv = scanner.acquire_pet(
+        scene.in_pet,
+        grid,
+        scene.uptake,
+        scene.lesions,
+        plan.scanner,
+        rng=np.random.default_rng([plan.seed, 4]),
+        more=scene.urine,
+        mottled=np.random.default_rng([plan.seed, 8]) if plan.texture else None,
+        metal=plan.implants,
+    )
+    return suv, grid
+
+
 def _visits(plan: StudyPlan) -> tuple[dicom_files.Visit, dicom_files.Visit]:
     who = plan.body
     number = f"{plan.seed % 10**8:08d}"
@@ -76,17 +110,8 @@ def _visits(plan: StudyPlan) -> tuple[dicom_files.Visit, dicom_files.Visit]:
 
 
 def _ct(scene: Scene, visit: dicom_files.Visit, frame: UID) -> list[dicom_files.File]:
-    plan, body, settings = scene.plan, scene.body, scene.plan.scanner
-    ct_grid = scanner.ct_grid(body, settings, "ct")
-    ct = scanner.acquire_ct(
-        body,
-        ct_grid,
-        scene.lesions,
-        settings,
-        rng=np.random.default_rng([plan.seed, 3]),
-        contrast=plan.ct_contrast,
-        metal=plan.implants,
-    )
+    plan = scene.plan
+    ct, ct_grid = image_ct(scene)
     ct_head = dicom_files.SeriesHead(
         visit,
         2,
@@ -113,19 +138,8 @@ def _ct(scene: Scene, visit: dicom_files.Visit, frame: UID) -> list[dicom_files.
 
 
 def _pet(scene: Scene, visit: dicom_files.Visit, frame: UID) -> tuple[list[dicom_files.File], Field, Grid]:
-    plan, body, settings = scene.plan, scene.body, scene.plan.scanner
-    grid = scanner.pet_grid(body, settings, "ct")
-    suv = scanner.acquire_pet(
-        scene.in_pet,
-        grid,
-        scene.uptake,
-        scene.lesions,
-        settings,
-        rng=np.random.default_rng([plan.seed, 4]),
-        more=scene.urine,
-        mottled=np.random.default_rng([plan.seed, 8]) if plan.texture else None,
-        metal=plan.implants,
-    )
+    plan, settings = scene.plan, scene.plan.scanner
+    suv, grid = image_pet(scene)
     facts = tracer.FACTS[plan.tracer]
     started = visit.started + timedelta(seconds=180)
     beds = scanner.bed_of_slices(grid.shape[2], grid.spacing_mm[2], settings)
