@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -339,3 +342,12 @@ def test_real_ct_against_labels(real_data: Callable[[str], Path]) -> None:
     assert dice([21], {"urinary_bladder"}) > 0.77
     assert dice([10, 11, 12, 13, 14], {"lung_left", "lung_right"}) > 0.77
     assert dice([*range(25, 51), *range(69, 79), *range(91, 118)], bones) > 0.75
+
+
+def test_the_networks_runtime_calls_nobody_and_leaves_no_id(tmp_path: Path) -> None:
+    """onnxruntime 1.29 and later would write a session id beside its report; a CI server would keep it quiet by itself."""
+    quiet = {k: v for k, v in os.environ.items() if k not in {"CI", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY", "TF_BUILD"}}
+    code = "from lesion_pipeline.plugins.builtin_organs.network import load; load()"
+    homes = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env={**quiet, **homes})
+    assert not list(tmp_path.rglob("*"))
