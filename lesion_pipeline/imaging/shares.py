@@ -47,16 +47,18 @@ def shares(voxels: Voxels, weights: npt.NDArray[np.floating], grid: Grid, places
 
 
 def _widened(codes: Codes, index: npt.NDArray[np.float64], grid: Grid, places: Places) -> Codes:
-    """Codes with the empty points given to a structure one voxel away, if there is one."""
+    """Codes with the empty points given to the structure that most of the six places one voxel away hold, if any does."""
     out = codes.copy()
+    empty = np.flatnonzero(out == 0)
+    if not len(empty):
+        return out
+    votes = np.zeros((len(empty), len(places.structures)), dtype=np.int8)
     for axis, step in product(range(3), (-1.0, 1.0)):
-        empty = np.flatnonzero(out == 0)
-        if not len(empty):
-            break
         moved = index[empty].copy()
         moved[:, axis] += step
-        found = places.solid(grid.world(moved))
-        out[empty[found > 0]] = found[found > 0]
+        votes[np.arange(len(empty)), places.solid(grid.world(moved))] += 1
+    votes[:, 0] = 0
+    out[empty] = np.argmax(votes, axis=1)  # 0, nothing, where no neighbour holds anything
     return out
 
 

@@ -109,6 +109,23 @@ def test_shares_follow_the_uptake_and_sum_to_one() -> None:
     assert near[code] == pytest.approx(12.0, abs=4.0)
 
 
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_place_between_structures_goes_to_the_one_on_most_sides_whatever_the_direction(side: int) -> None:
+    """A gap in the maps: one structure on one side of it along x, another beside it along y and z."""
+    grid = Grid(SHAPE, STRAIGHT, "ct")
+    at = 100.0
+    one = _inside(grid, (at + side * 12.0, at, at), (10, 20, 20))
+    two = _inside(grid, (at, at + 12.0, at), (3, 10, 3)) | _inside(grid, (at, at, at + 12.0), (3, 3, 10))
+    anatomy = Anatomy((NamedMap("a", _map(grid, (LIVER, one), (_vertebra("L3", 1), two))),))
+    places = Places(anatomy, Frames(), "ct")
+    voxel = np.array([[25, 25, 25]], dtype=np.int32)
+    divided = shares(voxel, np.array([1.0]), grid, places, 1)
+    assert divided.inside[0] == 1.0
+    code = places.code("vertebra_L3")
+    assert code is not None
+    assert divided.near[code] == 1.0
+
+
 def _patient(liver_noise: float = 0.1, hot: bool = False) -> tuple[Volume, Places]:
     grid = Grid(SHAPE, STRAIGHT, "ct")
     liver = _inside(grid, (60, 80, 170), (48, 48, 44))

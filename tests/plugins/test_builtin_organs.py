@@ -21,7 +21,7 @@ from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import Modality, Unit, Volume
 from lesion_pipeline.io.nifti import read_volume
 from lesion_pipeline.plugins.builtin_organs import factory
-from lesion_pipeline.plugins.builtin_organs.chest import Chest
+from lesion_pipeline.plugins.builtin_organs.chest import Chest, find_chest
 from lesion_pipeline.plugins.builtin_organs.fusion import believed_bone, believed_lungs
 from lesion_pipeline.plugins.builtin_organs.lattice import along_axes
 from lesion_pipeline.plugins.builtin_organs.network import CLASSES, OrganProbabilities, load
@@ -215,6 +215,28 @@ def test_gas_that_is_nothing_like_lung_to_the_network_is_no_lung(seen: float, ke
     found = OrganProbabilities(values, 3.0, shape)
     lungs = believed_lungs(chest, found, np.full(shape, -850.0, np.float32), np.ones(shape, bool))
     assert lungs.left[left].all() == lungs.lungs.any() == kept
+
+
+@pytest.mark.parametrize(("seen", "cut", "kept"), [(0.5, True, True), (0.15, True, False), (0.5, False, False)])
+def test_the_tip_of_a_lung_that_the_field_of_view_cuts_is_lung_where_the_network_bears_it_out(
+    seen: float, cut: bool, kept: bool
+) -> None:
+    """25 ml at the upper end: the other lung's size is enough, its own is not; stool in a cut bowel is as dense."""
+    shape = (60, 40, 30)
+    hu = np.full(shape, 40.0, dtype=np.float32)
+    rng = np.random.default_rng(1)
+    hu[8:24, 14:34, 15:] = rng.normal(-820, 25, (16, 20, 15))
+    top = 30 if cut else 29
+    tip = np.zeros(shape, dtype=bool)
+    tip[38:50, 20:33, top - 6 : top] = True
+    hu[tip] = rng.normal(-820, 25, tip.sum())
+    body = np.ones(shape, dtype=bool)
+    values = np.full((len(CLASSES), 30, 20, 15), 0.0, dtype=np.float32)
+    values[CLASSES.index("lung"), :14] = 0.9
+    values[CLASSES.index("lung"), 14:] = seen
+    chest = believed_lungs(find_chest(hu, body, 3.0), OrganProbabilities(values, 3.0, shape), hu, body)
+    assert chest.right[10:20, 16:30, 18:].all(), "the large lung stays"
+    assert chest.left[41:47, 23:30, top - 5 : top - 1].all() == chest.left.any() == kept
 
 
 def test_a_mirrored_volume_is_doubted() -> None:

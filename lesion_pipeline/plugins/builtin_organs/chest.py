@@ -12,7 +12,9 @@ from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distanc
 _GAS_HU = -400.0
 #: Inside a lung, away from its edge: vessels and blood keep it above pure air. Bowel gas and the airway are pure.
 _LUNG_HU = (-960.0, -450.0)
-_SMALLEST_LUNG_ML = 60.0
+SMALLEST_LUNG_ML = 60.0
+#: A lung that the end of the field of view cuts may show no more than its tip; the network must bear it out (``fusion``).
+_SMALLEST_TIP_ML = 10.0
 _LARGE_LUNG_ML = 900.0
 _AIRWAY_AREA_MM2 = (40.0, 900.0)
 
@@ -62,7 +64,9 @@ def _lung_components(hu: Floats, gas: Mask, body: Mask, step_mm: float) -> Mask:
         return out
     size = np.bincount(labels.reshape(-1), minlength=count + 1) * voxel_ml
     core = shrunk(gas, 1.5 * step_mm, step_mm)
-    for value in np.flatnonzero(size >= _SMALLEST_LUNG_ML):
+    cut = np.zeros(count + 1, dtype=bool)
+    cut[np.unique(labels[:, :, [0, -1]])] = True
+    for value in np.flatnonzero(size >= np.where(cut, _SMALLEST_TIP_ML, SMALLEST_LUNG_ML)):
         if value == 0:
             continue
         part = labels == value

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from lesion_pipeline.plugins.builtin_organs.chest import Chest
+from lesion_pipeline.plugins.builtin_organs.chest import SMALLEST_LUNG_ML, Chest
 from lesion_pipeline.plugins.builtin_organs.frame import BodyFrame
 from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, distance_to, grown, shrunk
 from lesion_pipeline.plugins.builtin_organs.network import CLASSES, OrganProbabilities
@@ -56,7 +56,7 @@ _HIGHEST_ABOVE_LUNG_BASE_MM = {"liver": 130.0, "spleen": 110.0, "stomach": 110.0
 _HALF_AIR_HU = -200.0
 _SURELY_SOFT, _NO_BONE = 0.6, 0.15
 _LUNG_SEEN, _NO_LUNG, _SURELY_LUNG = 0.5, 0.05, 0.7
-_NOTHING_LIKE_LUNG = 0.1
+_NOTHING_LIKE_LUNG, _TIP_SEEN = 0.1, 0.3
 _LUNG_REACH_MM = 40.0
 
 
@@ -144,11 +144,12 @@ def believed_lungs(chest: Chest, found: OrganProbabilities, hu: Floats, body: Ma
     Where the network is in doubt the rules are believed: it may fail on a field of view that it has not met. Where it sees
     nothing like a lung (foam round a leg, gas in an abdomen) there is none: in narrow crops of real lungs it saw 0.64 and more.
     """
-    lungs = chest.lungs
-    if not lungs.any():
+    if not chest.lungs.any():
         return chest
     p = found.fine("lung")
-    seen = float(p[lungs].mean())
+    chest = _without_doubtful_tips(chest, p, found.step_mm)
+    lungs = chest.lungs
+    seen = float(p[lungs].mean()) if lungs.any() else 0.0
     if seen < _NOTHING_LIKE_LUNG:
         nothing = np.zeros(lungs.shape, dtype=bool)
         return Chest(nothing, nothing, nothing, None)
@@ -164,6 +165,17 @@ def believed_lungs(chest: Chest, found: OrganProbabilities, hu: Floats, body: Ma
     left = (chest.left & ~drop) | (gain & (to_left < to_right))
     right = (chest.right & ~drop) | (gain & (to_left >= to_right))
     return Chest(left, right, chest.airway, chest.mid)
+
+
+def _without_doubtful_tips(chest: Chest, p: Floats, step_mm: float) -> Chest:
+    """Lungs without small pieces that the network does not bear out: stool in a cut bowel is as dense as a lung's tip."""
+    labels, _ = ndimage.label(chest.lungs)
+    size = np.bincount(labels.reshape(-1))
+    mean = np.bincount(labels.reshape(-1), weights=p.reshape(-1)) / np.maximum(size, 1)
+    doubtful = (size * step_mm**3 / 1000 < SMALLEST_LUNG_ML) & (mean < _TIP_SEEN)
+    doubtful[0] = False
+    drop = doubtful[labels]
+    return Chest(chest.left & ~drop, chest.right & ~drop, chest.airway, chest.mid)
 
 
 def believed_bone(bone: Mask, found: OrganProbabilities) -> Mask:
