@@ -14,7 +14,16 @@ from lesion_pipeline.simulate.anatomy.parts import Layer, Part
 from lesion_pipeline.simulate.anatomy.solids import Coordinates, Ellipsoid, Field, Implicit, Ripple, Solid, Vector
 from lesion_pipeline.simulate.anatomy.spine import Vertebra
 from lesion_pipeline.simulate.anatomy.structures import structure_of
-from lesion_pipeline.simulate.sites import GANGLIA, STATIONS, host_distance, place_in, points_at, vertebra_point
+from lesion_pipeline.simulate.sites import (
+    GANGLIA,
+    STATIONS,
+    beside_organs,
+    host_distance,
+    place_in,
+    points_at,
+    roomy,
+    vertebra_point,
+)
 
 Kind = Literal[
     "metastasis",
@@ -191,8 +200,8 @@ def _beside(plan: LesionPlan, body: Body, rng: np.random.Generator, other: Place
     inside = host_distance(body, other.structure)
     ways = rng.standard_normal((200, 3))
     points = other.centre + away * ways / np.linalg.norm(ways, axis=1, keepdims=True)
-    depth = -inside(points_at(points)).reshape(-1)
-    centre = points[int(np.argmax(depth))]
+    deepest = np.argsort(inside(points_at(points)).reshape(-1), kind="stable")
+    centre = points[deepest[roomy(body, points[deepest], plan.diameter_mm, frozenset({other.structure}))]]
     return PlacedLesion(plan, _blob(plan, centre, rng), centre, other.organ, other.structure, other.levels, other.part)
 
 
@@ -212,10 +221,10 @@ def _at_point(plan: LesionPlan, where: str, rest: str, body: Body, rng: np.rando
     """A node station, a ganglion, or a point in body coordinates."""
     shift = np.array(plan.shift)
     if where == "node":
-        centre = STATIONS[rest](body) + shift
+        centre = beside_organs(body, STATIONS[rest](body) + shift, plan.diameter_mm)
         return PlacedLesion(plan, _blob(plan, centre, rng), centre, Organ.LYMPH_NODE, f"node_{rest}", (), "node")
     if where == "ganglion":
-        centre = GANGLIA[rest](body) + shift
+        centre = beside_organs(body, GANGLIA[rest](body) + shift, plan.diameter_mm)
         solid = _blob(plan, centre, rng, np.array([0.3, 0.2, 1.0]))
         return PlacedLesion(plan, solid, centre, Organ.OTHER, "ganglion", (), "ganglion")
     centre = np.array([float(n) for n in rest.split(",")])

@@ -31,6 +31,13 @@ STATIONS: Mapping[str, Callable[[Body], Vector]] = {
 }
 
 
+#: What a node or a ganglion lies in; all else (organs, vessels, bones, psoas) has no room for one.
+_CONNECTIVE = frozenset({"mediastinum", "abdominal_cavity", "muscle", "intermuscular_fat", "subcutaneous_fat"})
+_STATION_REACH_MM, _STATION_STEP_MM = 28.0, 4.0
+#: Share of a lesion's ball that must lie where it belongs.
+_ROOM = 0.85
+_TRIED = 256
+
 #: Ganglia that take up PSMA ligands: beside the coeliac trunk, at the first rib's neck, in the neck, before the sacrum.
 GANGLIA: Mapping[str, Callable[[Body], Vector]] = {
     "coeliac_left": lambda b: b.frame.point(16, -32, "L1", 12),
@@ -89,6 +96,38 @@ def points_at(points: Vector) -> Coordinates:
     return p[..., 0], p[..., 1], p[..., 2]
 
 
+def _share_in(body: Body, centres: Vector, diameter: float, keys: frozenset[str]) -> Field:
+    """(n,): share of a ball round each centre (n, 3) that shows one of the structures: at its centre and on two shells."""
+    ways = np.array([w for w in np.ndindex(3, 3, 3) if w != (1, 1, 1)], dtype=float) - 1
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    ball = np.concatenate([np.zeros((1, 3)), ways * diameter * 0.25, ways * diameter * 0.45])
+    owners = body.owners((centres[:, None, :] + ball).reshape(-1, 3)).reshape(len(centres), -1)
+    return np.asarray(np.isin(owners, sorted(keys)).mean(axis=1), dtype=np.float32)
+
+
+def roomy(body: Body, centres: Vector, diameter: float, keys: frozenset[str]) -> int:
+    """Index of the first centre with room for a ball in the structures that the finished body shows; else the roomiest."""
+    best, most = 0, -1.0
+    for start in range(0, len(centres), 32):
+        share = _share_in(body, centres[start : start + 32], diameter, keys)
+        if share.max() >= _ROOM:
+            return start + int(np.argmax(share >= _ROOM))
+        if share.max() > most:
+            best, most = start + int(share.argmax()), float(share.max())
+    return best
+
+
+def beside_organs(body: Body, point: Vector, diameter: float) -> Vector:
+    """The place nearest to a node station's or ganglion's usual one where bodies differ: beside organs and vessels, in none."""
+    count = int(_STATION_REACH_MM // _STATION_STEP_MM)
+    axis = np.arange(-count, count + 1) * _STATION_STEP_MM
+    offsets = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    away = np.linalg.norm(offsets, axis=1)
+    order = np.argsort(away, kind="stable")
+    centres = point + offsets[order[away[order] <= _STATION_REACH_MM]]
+    return np.asarray(centres[roomy(body, centres, diameter, _CONNECTIVE)])
+
+
 def place_in(
     body: Body,
     key: str,
@@ -102,7 +141,8 @@ def place_in(
     """A random point inside a structure with room for a ball, and the structure's direction there (tubes only).
 
     height (body z): look only within 12 mm of it. near: of all places one of the dozen nearest to that structure. In thin
-    structures the deepest of many random points is taken. Raises ValueError when all of it is taken.
+    structures the deepest of many random points is taken. Of the points the first is taken where the finished body shows the
+    structure: another organ may have been laid over it. Raises ValueError when all of it is taken.
     """
     solids = [p.solid for p in body.parts if p.layers[0].key == key]
     if not solids:
@@ -120,14 +160,17 @@ def place_in(
     if height is not None:
         points[:, 2] = height + rng.uniform(-12, 12, len(points))
     depth = -host_distance(body, key)(points_at(points)).reshape(-1)
-    roomy = depth > diameter / 2 + 3
-    if roomy.sum() < 5:
-        roomy = depth >= np.sort(depth)[-12]
-    order = rng.permutation(np.flatnonzero(roomy))
+    deep = depth > diameter / 2 + 3
+    if deep.sum() < 5:
+        deep = depth >= np.sort(depth)[-12]
+    order = rng.permutation(np.flatnonzero(deep))
     if near is not None:
         away = host_distance(body, near)(points_at(points[order])).reshape(-1)
         order = np.concatenate([rng.permutation(order[np.argsort(away)[:12]]), order[np.argsort(away)[12:]]])
-    for n in order:
-        if all(np.linalg.norm(points[n] - centre) > (diameter + other) / 2 + 14 for centre, other in taken):
-            return points[n], None
-    raise ValueError(f"no room for another lesion in {key}")
+    order = np.concatenate(
+        [order[:_TRIED], np.flatnonzero((depth > 0) & ~deep)[:_TRIED]]
+    )  # thin parts, if all deep ones are covered
+    free = [n for n in order if all(np.linalg.norm(points[n] - c) > (diameter + other) / 2 + 14 for c, other in taken)]
+    if not free:
+        raise ValueError(f"no room for another lesion in {key}")
+    return points[free[roomy(body, points[free], diameter, frozenset({key}))]], None

@@ -10,13 +10,13 @@ import numpy as np
 import pydicom
 import pytest
 
-from lesion_pipeline.domain.geometry import Grid
+from lesion_pipeline.domain.geometry import Grid, apply_affine, inverse_affine
 from lesion_pipeline.simulate import answer, make_study, scanner
 from lesion_pipeline.simulate.anatomy import Body, BodyParams, build_body
 from lesion_pipeline.simulate.cohort import study_seed
 from lesion_pipeline.simulate.draws import draw_study
 from lesion_pipeline.simulate.implants import METAL_HU, Implant, centroid
-from lesion_pipeline.simulate.lesions import LesionPlan
+from lesion_pipeline.simulate.lesions import LesionPlan, place
 from lesion_pipeline.simulate.materials import ct_values
 from lesion_pipeline.simulate.motion import Motion, pose
 from lesion_pipeline.simulate.plan import StudyPlan
@@ -202,3 +202,29 @@ def test_the_key_names_the_metal(tmp_path: Path) -> None:
     hip, spine, jaw = (row["centroid_lps_mm"] for row in key["implants"])
     assert hip[0] > 50  # left
     assert hip[2] < spine[2] < jaw[2]
+
+
+@pytest.mark.parametrize(
+    "site", ["lung_left", "hip_right", "node:hilar_left", "node:subcarinal", "node:coeliac", "ganglion:coeliac_right"]
+)
+def test_a_lesion_lies_in_what_the_finished_body_shows_at_its_place(site: str) -> None:
+    """The heart is laid over the left lung, the femoral head over the hip, the liver over the coeliac trunk."""
+    for seed in (3, 4, 5):
+        body = build_body(replace(BodyParams(), seed=seed))
+        placed = place(LesionPlan("M1", site, 11.0, 8.0), body, np.random.default_rng(seed))
+        points = np.random.default_rng(0).uniform(placed.solid.low, placed.solid.high, (600, 3))
+        inside = points[placed.solid.distance(points_at(points)).reshape(-1) < 0]
+        owners = body.owners(inside)
+        home = {site} if ":" not in site else {"mediastinum", "abdominal_cavity", "muscle"}
+        assert np.isin(owners, sorted(home)).mean() > 0.6, (seed, sorted(set(owners)))
+
+
+def test_owners_are_the_labels_of_the_body(body: Body) -> None:
+    affine = np.diag([16.0, 16.0, 16.0, 1.0])
+    affine[:3, 3] = body.world([-200.0, -150.0, -200.0])
+    labels = body.labels(Grid((26, 20, 45), affine, "ct"))
+    at = np.argwhere(np.ones(labels.values.shape, dtype=bool))
+    names = [labels.names[int(v)].key if v else "" for v in labels.values.reshape(-1)]
+    owners = body.owners(apply_affine(inverse_affine(body.world_from_body), labels.grid.world(at)))
+    assert len(set(names)) > 40
+    assert np.mean([a == b for a, b in zip(owners, names, strict=True)]) > 0.999

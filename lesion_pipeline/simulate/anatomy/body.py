@@ -47,6 +47,21 @@ class Body:
         """One float32 array per quantity: every material has one number per quantity; ``more`` is painted last."""
         return paint((*self.parts, *more), self.lattice(grid), values, outside)
 
+    def owners(self, points: npt.ArrayLike) -> npt.NDArray[np.object_]:
+        """Key of the structure that shows at points (n, 3) in body coordinates: the last part that holds each; "" is none."""
+        at = np.asarray(points, dtype=np.float32).reshape(-1, 3)
+        out = np.full(len(at), "", dtype=object)
+        for one in self.parts:
+            near = np.flatnonzero(((at >= one.solid.low) & (at <= one.solid.high)).all(axis=1))
+            if not len(near) or all(layer.key is None for layer in one.layers):
+                continue
+            x, y, z = (at[near, axis].reshape(-1, 1, 1) for axis in range(3))
+            distance = np.broadcast_to(one.solid.distance((x, y, z)), (len(near), 1, 1)).reshape(-1)
+            for layer in one.layers:
+                if layer.key is not None:
+                    out[near[distance < -layer.depth]] = layer.key
+        return out
+
     def labels(self, grid: Grid) -> LabelMap:
         """Every structure by name on a grid; a voxel belongs to what holds its centre."""
         keys = sorted({layer.key for one in self.parts for layer in one.layers if layer.key})
