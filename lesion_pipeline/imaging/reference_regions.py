@@ -74,11 +74,15 @@ class Marrow:
 
 @dataclass(frozen=True, slots=True)
 class OrganUptake:
-    """Median and median absolute deviation of the SUV in one named structure, and how many voxels were asked."""
+    """Median and median absolute deviation of the SUV in one named structure, and how many voxels were asked.
+
+    upper: upper quartile. In a bone, half of whose voxels are cortex and its blur, that is what the marrow inside takes up.
+    """
 
     median: float
     mad: float
     samples: int
+    upper: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +103,8 @@ def measure_references(pet: Volume, places: Places, rules: ReferenceRules) -> Re
     bodies: list[tuple[str, OrganUptake]] = []
     for structure, values in places.samples(pet, limit=20_000):
         median = float(np.median(values))
-        organs[structure.key] = OrganUptake(median, float(np.median(np.abs(values - median))), len(values))
+        spread, upper = float(np.median(np.abs(values - median))), float(np.percentile(values, 75.0))
+        organs[structure.key] = OrganUptake(median, spread, len(values), upper)
         if structure.kind is StructureKind.VERTEBRA and not structure.key.endswith("_posterior"):
             bodies.append((structure.key, organs[structure.key]))
     return References(

@@ -150,6 +150,20 @@ def test_an_organ_does_not_vanish_into_a_hotter_focus_on_its_surface() -> None:
     assert focus.centroid_lps_mm[2] > 135
 
 
+def test_a_node_in_the_hearts_map_stays_apart_from_the_myocardium_where_the_preset_divides_the_heart() -> None:
+    labels = np.zeros(SHAPE, dtype=np.uint16)
+    labels[5:45, 5:45, 5:55] = 1
+    pet = _pet([((60, 60, 60), 21, 8.0), ((82, 88, 86), 9, 9.0), ((74, 78, 76), 6, 4.0)])
+    heart = LabelMap(labels, pet.grid, {1: Structure("heart", StructureKind.ORGAN, Organ.HEART)})
+    anatomy = Anatomy((NamedMap("toy", heart),))
+    apart = _detect(pet, anatomy, soft_masks={"divided": ["heart"]})
+    node = next(c for c in apart if np.linalg.norm(np.array(c.centroid_lps_mm) - (82, 88, 86)) < 6)
+    assert node.measures.volume_ml < 6
+    assert node.parent is not None
+    (whole,) = _detect(pet, anatomy, soft_masks={"divided": []})
+    assert whole.measures.volume_ml > node.measures.volume_ml * 4
+
+
 def test_without_a_pet_it_refuses() -> None:
     with pytest.raises(InputError, match="NO_PET"):
         factory(TABLE).detect(Study("k", PatientFacts(), Tracer.FDG, (), None, None), Anatomy())

@@ -15,16 +15,17 @@ import pytest
 
 from lesion_pipeline.domain.anatomy import Anatomy, NamedMap, Organ, Structure, StructureKind, VertebraInstance, VertebralLevel
 from lesion_pipeline.domain.geometry import Grid
-from lesion_pipeline.domain.lesion import Candidate, Decision, Evidence, Finding, Measures, Screened
+from lesion_pipeline.domain.lesion import Candidate, Decision, Evidence, Finding, LesionClass, Measures, Screened
 from lesion_pipeline.domain.pet import PatientFacts, Tracer
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.stages import localize, screen
-from lesion_pipeline.stages.screen import artefact, bone, limb, limits, organs, soft, spine, urinary
+from lesion_pipeline.stages.screen import artefact, bone, limb, limits, marrow, organs, soft, spine, urinary
 from lesion_pipeline.stages.screen import heart as heart_rules
 from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.combine import probability
 from lesion_pipeline.stages.screen.corroboration import corroborate
+from lesion_pipeline.stages.screen.door import decision
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 PRESET: dict[str, Any] = tomllib.loads((Path(__file__).resolve().parents[2] / "configs" / "fdg-petct.toml").read_text("utf-8"))
@@ -151,18 +152,48 @@ def test_r2_muscle_is_long_and_paired() -> None:
     assert soft.muscle(_case(_box((180, 170, 100), SPOT), 4.0, others=((_box((60, 170, 100), SPOT), 4.0),))) is None
 
 
-def test_r3_activated_marrow_must_be_exceeded() -> None:
-    anatomy = _anatomy()
-    marrow = tuple((_box((120, 136, z), (20, 16, 14)), 2.6) for z in LEVELS.values())
-    liver = (_box((60, 90, 310), (40, 40, 40)), 1.6)
-    faint = _case(_box(L1, SPOT), 4.0, anatomy, others=())
-    assert bone.marrow_activation(faint) is None  # ordinary marrow
+def _with_marrow(case: Case, levels: dict[str, float], *more: tuple[Mask, float], liver: float = 1.6) -> Case:
+    """The same finding on a PET whose vertebrae take up what ``levels`` says."""
     values = np.full(SHAPE, 1.0, dtype=np.float32)
-    for where, suv in (*marrow, liver, (_box(L1, SPOT), 4.0)):
+    values[_box((60, 90, 310), (40, 40, 40))] = liver
+    for name, suv in levels.items():
+        values[_box((120, 136, LEVELS[name]), (20, 16, 14))] = suv
+    spots = ((_mask_of(case), case.suv_max), *more)
+    for where, suv in spots:
         values[where] = suv
-    study = replace(faint.scene.study, pet=Volume(values, GRID, Unit.SUVBW, Modality.PT, "PT-1"))
-    lit = Case(faint.finding, Scene(study, anatomy, OPTIONS))
-    assert "100 % of the vertebrae" in _fired(bone.marrow_activation(lit), "R3_MARROW").text
+    study = replace(case.scene.study, pet=Volume(values, GRID, Unit.SUVBW, Modality.PT, "PT-1"))
+    return Case(case.finding, Scene(study, case.scene.anatomy, OPTIONS))
+
+
+def _mask_of(case: Case) -> Mask:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[tuple(case.finding.located.candidate.voxels.T)] = True
+    return mask
+
+
+def test_r3_activated_marrow_must_be_exceeded() -> None:
+    even = dict.fromkeys(LEVELS, 2.6)
+    faint, clear = _case(_box(L1, SPOT), 4.0), _case(_box(L1, SPOT), 6.5)
+    assert marrow.activation(_with_marrow(faint, dict.fromkeys(LEVELS, 1.2))) is None  # ordinary marrow
+    said = _fired(marrow.activation(_with_marrow(faint, even)), "R3_MARROW")
+    assert "100 % of the vertebrae" in said.text
+    assert "1.5 times the marrow beside it" in said.text
+    assert marrow.activation(_with_marrow(clear, even)) is None  # a lesion in active marrow
+    assert marrow.activation(_with_marrow(faint, dict.fromkeys(("L4", "L5"), 2.6))) is None  # two diseased vertebrae
+
+
+def test_a_focus_is_held_against_the_marrow_of_its_own_neighbourhood() -> None:
+    below = {"C7": 1.0, "T1": 1.0} | dict.fromkeys(("T12", "L1", "L2", "L3", "L4", "L5"), 2.0)
+    lumbar, cervical = _case(_box(L1, SPOT), 3.6), _case(_box((120, 136, 380), SPOT), 3.6)
+    uneven = _fired(marrow.beside_its_neighbours(_with_marrow(lumbar, below)), "MARROW_UNEVEN")
+    assert uneven.odds < 1
+    above = {"C7": 1.0, "T1": 1.0, "T12": 1.2, "L1": 1.3}
+    exceeded = _fired(marrow.beside_its_neighbours(_with_marrow(cervical, above)), "MARROW_EXCEEDED")
+    assert "2.7 times the marrow of the neighbouring bones (1.2)" in exceeded.text
+    assert exceeded.odds == OPTIONS.marrow.most_odds
+    diseased = {**below, "L2": 9.0}  # one diseased neighbour changes nothing
+    assert _fired(marrow.beside_its_neighbours(_with_marrow(lumbar, diseased)), "MARROW_UNEVEN").odds == uneven.odds
+    assert marrow.beside_its_neighbours(_case(_box((222, 100, 300), (4, 8, 8)), 6.0)) is None  # an arm has no neighbours
 
 
 def test_r4_asks_the_canal_the_level_the_uptake_and_the_shape() -> None:
@@ -229,6 +260,14 @@ def test_r10_ureter_renal_bed_and_what_cannot_be_asked() -> None:
     assert isinstance(urinary.ureter(_case(tube, 12.0, Anatomy())), NotAsked)
     kidney = _box((175, 140, 290), SPOT)
     assert "no map names this kidney" in _fired(urinary.renal_bed(_case(kidney, 20.0)), "R10_RENAL_BED").text
+
+
+def test_r10_what_is_hot_at_the_height_of_a_kidney_is_urine_and_what_lies_above_it_may_be_an_adrenal() -> None:
+    anatomy = _anatomy((Structure("kidney_left", StructureKind.ORGAN, Organ.KIDNEY), _box((190, 140, 280), (16, 20, 24))))
+    hot = _fired(urinary.renal_bed(_case(_box((168, 140, 280), (4, 6, 6)), 20.0, anatomy)), "R10_RENAL_PELVIS")
+    faint = _fired(urinary.renal_bed(_case(_box((168, 140, 280), (4, 6, 6)), 5.0, anatomy)), "R10_RENAL_BED")
+    above = _fired(urinary.renal_bed(_case(_box((180, 140, 310), (4, 6, 4)), 20.0, anatomy)), "R10_RENAL_BED")
+    assert hot.odds < faint.odds == above.odds
 
 
 def test_r10_a_thread_beside_the_usual_course_is_a_ureter_and_a_round_node_there_is_none() -> None:
@@ -419,6 +458,55 @@ def test_a_nodule_in_lung_is_no_heart_though_the_hearts_map_takes_it_in() -> Non
     muscle = _box((140, 90, 300), (52, 40, 40)), 6.0
     patch = _fired(organs.ordinary_uptake(_case(nodule, 6.0, anatomy, others=(muscle,))), "ORGAN_HEART")
     assert patch.odds == OPTIONS.masks.organs["heart"].odds
+
+
+HEART = Structure("heart", StructureKind.ORGAN, Organ.HEART), _box((140, 90, 300), (60, 60, 60))
+
+
+@pytest.mark.parametrize(("height", "odds"), [(340.0, OPTIONS.masks.upper_odds), (290.0, OPTIONS.masks.apart_odds)])
+def test_a_focus_that_falls_off_on_every_side_is_no_muscle_though_the_hearts_map_takes_it_in(
+    height: float, odds: float
+) -> None:
+    anatomy = _anatomy(HEART)
+    node, hotter = _box((110, 100, height), SPOT), (_box((160, 70, 270), (24, 24, 12)), 14.0)
+    said = _fired(organs.ordinary_uptake(_case(node, 8.0, anatomy, others=(hotter,))), "ORGAN_HEART_APART")
+    assert said.odds == odds
+    assert "falls below half of that on 100 % of its sides" in said.text
+    values = np.full(SHAPE, 1.0, dtype=np.float32)
+    values[_box((110, 100, height), (40, 12, 40))] = 6.0  # a wall of muscle, uneven
+    values[node] = 8.0
+    case = _case(node, 8.0, anatomy, others=(hotter,))
+    study = replace(case.scene.study, pet=Volume(values, GRID, Unit.SUVBW, Modality.PT, "PT-1"))
+    wall = Case(case.finding, Scene(study, anatomy, OPTIONS), case.siblings)
+    assert _fired(organs.ordinary_uptake(wall), "ORGAN_HEART").odds == OPTIONS.masks.organs["heart"].odds
+
+
+def test_a_small_focus_high_in_the_hearts_map_is_rather_a_node_and_a_large_or_low_one_the_heart() -> None:
+    anatomy = _anatomy(HEART)
+    for mask, first in (
+        (_box((110, 100, 340), SPOT), Organ.LYMPH_NODE),
+        (_box((110, 100, 280), SPOT), Organ.HEART),
+        (_box((140, 90, 335), (40, 40, 20)), Organ.HEART),
+    ):
+        assert _case(mask, 8.0, anatomy).site.organ_probabilities[0][0] is first
+
+
+def test_what_no_rule_explains_is_shown_where_what_a_rule_explains_is_left_out() -> None:
+    decide = OPTIONS.decide
+    between = (decide.excluded_below + decide.explained_below) / 2
+    explained = Fired("X", "", odds=0.9, klass=LesionClass.PHYSIOLOGIC)
+    assert decision(between, [explained], known=True, options=OPTIONS) is Decision.EXCLUDED
+    assert decision(between, [replace(explained, klass=None)], known=True, options=OPTIONS) is Decision.UNCERTAIN
+
+
+def test_the_rectum_before_the_sacrum_is_no_node_station_and_the_pelvic_wall_is() -> None:
+    sacrum = Structure("sacrum", StructureKind.BONE, Organ.BONE), _box((120, 150, 110), (40, 12, 40))
+    bowel = Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 120, 90), (50, 14, 30))
+    anatomy = _anatomy(sacrum, bowel)
+    rectum = organs.bowel(_case(_box((124, 124, 84), (8, 8, 8)), 6.0, anatomy))
+    assert isinstance(rectum, Fired)
+    assert rectum.code != "R11_BOWEL_OR_NODE"
+    _fired(organs.bowel(_case(_box((155, 126, 100), (8, 8, 8)), 6.0, anatomy)), "R11_BOWEL_OR_NODE")
 
 
 def test_a_clear_focus_of_the_liver_is_likely_and_a_bright_speck_of_noise_is_not() -> None:

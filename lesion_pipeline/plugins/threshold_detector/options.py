@@ -116,12 +116,14 @@ class SoftMasks(_Table):
     """Organs that take up the tracer normally: keys of structures (a key stands for all that go on from it with ``_``).
 
     even: uptake is even, so a focus above median + mad_factor * MAD of the organ stands on its own. uneven: uptake is uneven by
-    nature (collecting system, myocardium), so all of one organ is one candidate. ordinary_ml: ordinary uptake of an even organ
-    is reported from this volume on; below, it is noise.
+    nature (collecting system, myocardium), so all of one organ is one candidate. divided: of these, organs whose map takes in
+    what lies beside them: a peak that its saddle sets apart stays a candidate of its own. ordinary_ml: ordinary uptake of an
+    even organ is reported from this volume on; below, it is noise.
     """
 
     even: tuple[str, ...]
     uneven: tuple[str, ...]
+    divided: tuple[str, ...]
     mad_factor: float = Field(gt=0)
     ordinary_ml: float = Field(ge=0)
 

@@ -43,6 +43,7 @@ class Patient:
         self.ordinary = np.zeros(size, dtype=np.float32)
         self.usual = np.zeros(size, dtype=np.float32)
         self.ordinary[sorted(places.codes(*options.soft_masks.uneven))] = np.inf
+        self.divided = places.codes(*options.soft_masks.divided)
         for code in places.codes(*options.soft_masks.even):
             usual = references.organs.get(self._key(code))
             highest = usual.median + options.soft_masks.mad_factor * usual.mad if usual else np.inf
@@ -105,4 +106,4 @@ class Patient:
         """Where a peak of this SUV lies, and whether it is an organ's ordinary uptake."""
         structure = self.places.structures[code]
         masked = structure.key if structure is not None and 0 < height <= float(self.ordinary[code]) else None
-        return PeakPlace(structure, masked)
+        return PeakPlace(structure, masked, code in self.divided)

@@ -14,10 +14,14 @@ from lesion_pipeline.plugins.threshold_detector.options import Peaks
 
 @dataclass(frozen=True, slots=True)
 class PeakPlace:
-    """Where a peak lies. masked: key of the physiologic organ it belongs to, None if none or if it stands out of it."""
+    """Where a peak lies. masked: key of the physiologic organ it belongs to, None if none or if it stands out of it.
+
+    divided: that organ's map takes in what is none of it, so that a peak apart from its own uptake stays apart.
+    """
 
     structure: Structure | None
     masked: str | None
+    divided: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,9 +68,11 @@ class _Judge:
         return distance < self.peaks.min_distance_mm and not self.apart(item)
 
     def same_organ(self, item: Pass) -> bool:
-        """Both peaks are ordinary uptake of one organ."""
-        one, two = self.places[item.high.label].masked, self.places[item.low.label].masked
-        return one is not None and one == two
+        """Both peaks are ordinary uptake of one organ, and nothing sets the lower one apart where that organ is divided."""
+        one, two = self.places[item.high.label], self.places[item.low.label]
+        if one.masked is None or one.masked != two.masked:
+            return False
+        return not two.divided or self.noise(item) or self.probability(item) < 0.5
 
     def other_organ(self, item: Pass) -> bool:
         """The lower peak is an organ's ordinary uptake and the higher one is not: an organ is no piece of a focus on it."""

@@ -24,6 +24,21 @@ class Nodes(BaseModel):
     elsewhere: float = Field(ge=0, le=1)
 
 
+class Heart(BaseModel):
+    """A focus of at most small_ml in the map of the heart, which reaches over what lies beside it.
+
+    From upper_from of the map's height on (0 its foot, 1 its top), where nodes of the hila and below the carina lie: a node
+    with probability ``node``. At any height within nearest_mm of a lung: a nodule of that lung with probability ``lung``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    small_ml: float = Field(ge=0)
+    upper_from: float = Field(gt=0, lt=1)
+    node: float = Field(ge=0, le=1)
+    lung: float = Field(ge=0, le=1)
+
+
 class Options(BaseModel):
     """[localize]
 
@@ -49,3 +64,4 @@ class Options(BaseModel):
     reach_mm: float = Field(gt=0)
     other_layer: float = Field(ge=0, lt=0.5)
     nodes: Nodes
+    heart: Heart

@@ -78,6 +78,32 @@ def contradicted(
     return _normal(mixed), ("ORGAN_LAYERS_DISAGREE",)
 
 
+def beside_the_heart(
+    organs: Probabilities,
+    volume_ml: float,
+    centre_lps_mm: npt.NDArray[np.float64],
+    nearby: dict[int, float],
+    *,
+    places: Places,
+    options: Options,
+) -> Probabilities:
+    """The probabilities of a small focus in the heart's map, shared with the nodes or the lung that the map reaches over."""
+    rule, mark = options.heart, places.landmarks().get("heart")
+    if not organs or organs[0][0] is not Organ.HEART or mark is None or volume_ml > rule.small_ml:
+        return organs
+    height = float(centre_lps_mm[2] - mark.low[2]) / max(mark.high[2] - mark.low[2], 1e-6)
+    lung = [nearby[code] for code in places.codes("lung") if code in nearby]
+    mixed = dict(organs)
+    for other, share, near in (
+        (Organ.LYMPH_NODE, rule.node, height >= rule.upper_from),
+        (Organ.LUNG, rule.lung, bool(lung) and min(lung) <= options.nearest_mm),
+    ):
+        if near:
+            mixed = {organ: p * (1.0 - share) for organ, p in mixed.items()}
+            mixed[other] = mixed.get(other, 0.0) + share
+    return _normal(mixed)
+
+
 def main_structure(
     divided: Shares, nearby: dict[int, float], in_canal: float, places: Places, options: Options
 ) -> tuple[str, float]:

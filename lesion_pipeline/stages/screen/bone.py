@@ -1,8 +1,6 @@
-"""Rules about bone anywhere: activated marrow, unspecific PSMA-1007 uptake, rib foci, whole-bone disease."""
+"""Rules about bone anywhere: unspecific PSMA-1007 uptake, rib foci, whole-bone disease."""
 
 from __future__ import annotations
-
-import numpy as np
 
 from lesion_pipeline.domain.anatomy import Organ, StructureKind
 from lesion_pipeline.domain.lesion import LesionClass
@@ -11,30 +9,6 @@ from lesion_pipeline.stages.screen.case import Case
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 _CORRELATE = ("lytic", "sclerotic", "mixed")
-
-
-def marrow_activation(case: Case) -> Outcome:
-    """R3: the whole marrow is brighter than the liver; a lesion must then stand out of the patient's own marrow."""
-    rule = case.scene.options.marrow
-    if case.probability_of(Organ.BONE) < 0.5:
-        return None
-    references = case.scene.references
-    if references.marrow is None or references.liver is None:
-        return NotAsked("R3_MARROW", "no marrow reference" if references.marrow is None else "no liver reference")
-    brighter = float(np.mean([median > references.liver.mean for _, median in references.marrow.vertebrae]))
-    spleen = references.organs.get("spleen")
-    if brighter < rule.share or references.marrow.cv >= rule.max_cv:
-        return None
-    if spleen is not None and spleen.median < references.liver.mean:
-        return None
-    ratio = case.suv_max / max(references.marrow.median, 1e-6)
-    if ratio >= rule.ratio:
-        return None
-    text = (
-        f"activated marrow: {100 * brighter:.0f} % of the vertebrae are brighter than the liver, "
-        f"this place only {ratio:.1f} times the marrow's median, where a lesion must reach {rule.ratio:g} times"
-    )
-    return Fired("R3_MARROW", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
 
 
 def unspecific_bone(case: Case) -> Outcome:

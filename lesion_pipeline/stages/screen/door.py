@@ -17,6 +17,7 @@ from lesion_pipeline.stages.screen import (
     heart,
     limb,
     limits,
+    marrow,
     organs,
     pattern,
     pelvis,
@@ -44,11 +45,12 @@ RULES: Mapping[RuleName, Rule] = {
     "LIMB": limb.mass_of_a_leg,
     "PATTERN": pattern.whole_body_pattern,
     "HEART": heart.heart_wall,
+    "MARROW": marrow.beside_its_neighbours,
     "OVARIES": soft.ovaries,
     "RENAL": urinary.renal_bed,
     "R1": soft.brown_fat,
     "R2": soft.muscle,
-    "R3": bone.marrow_activation,
+    "R3": marrow.activation,
     "R4": spine.spinal_cord,
     "R5": spine.degeneration,
     "R6": spine.fracture,
@@ -106,8 +108,8 @@ def _decide(case: Case, options: Options) -> Screened:
         reasons.append(Reason(f"PLACE_UNKNOWN_{code}", why[code]))
     if any(f.excluded for f in fired):
         p = min(p, options.logistic.lowest)
-    decision = _decision(p, fired, known or any(f.placed for f in fired), options)
-    return Screened(case.finding, decision, p, _lesion_class(fired, decision), tuple(reasons))
+    decided = decision(p, fired, known=known or any(f.placed for f in fired), options=options)
+    return Screened(case.finding, decided, p, _lesion_class(fired, decided), tuple(reasons))
 
 
 def ask(case: Case, options: Options) -> tuple[list[Fired], list[NotAsked]]:
@@ -123,16 +125,19 @@ def ask(case: Case, options: Options) -> tuple[list[Fired], list[NotAsked]]:
     return fired, unasked
 
 
-def _decision(p: float, fired: Sequence[Fired], known: bool, options: Options) -> Decision:
-    if any(f.excluded for f in fired) or p < options.decide.excluded_below:
+def decision(p: float, fired: Sequence[Fired], *, known: bool, options: Options) -> Decision:
+    """What a probability and the rules that fired come to; known: something says where the finding lies."""
+    explained = any(f.klass is not None and f.odds < 1.0 for f in fired)
+    least = options.decide.explained_below if explained else options.decide.excluded_below
+    if any(f.excluded for f in fired) or p < least:
         return Decision.EXCLUDED
     if p >= options.decide.counted_from and known:
         return Decision.COUNTED
     return Decision.UNCERTAIN
 
 
-def _lesion_class(fired: Sequence[Fired], decision: Decision) -> LesionClass:
-    if decision is not Decision.EXCLUDED:
+def _lesion_class(fired: Sequence[Fired], decided: Decision) -> LesionClass:
+    if decided is not Decision.EXCLUDED:
         return LesionClass.METASTASIS
     named = [f for f in fired if f.klass is not None]
     if named:

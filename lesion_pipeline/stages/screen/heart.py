@@ -12,12 +12,15 @@ from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 #: Round a finding: beyond the blur of its own edge, and no farther than the wall of the heart is thick.
 _SHELL_MM = (4.0, 12.0)
+#: Where a focus has fallen to half its height on every side, if it is one: a wall goes on.
+_FALL_MM = (3.0, 8.0)
 
 
 def not_its_own(case: Case, organ: str, key: str) -> Fired | None:
     """What lies in the map of an organ of uneven uptake and is small against it may be something else all the same.
 
-    A nodule with lung all round it, a mass that goes on in something hotter beyond, or a focus that outshines all else inside.
+    A nodule with lung all round it, a mass that goes on in something hotter beyond, a focus that falls off on every side as no
+    piece of muscle does, or one that outshines all else inside.
     """
     masks = case.scene.options.masks
     if case.measures.volume_ml > masks.nodule_fraction * case.scene.volume_ml(key):
@@ -27,20 +30,34 @@ def not_its_own(case: Case, organ: str, key: str) -> Fired | None:
     if lung is not None and lung >= masks.lung_round:
         said = f"inside the map of the {name}, but {100 * lung:.0f} % of what lies round it is lung: a nodule beside the {name}"
         return Fired(f"{code}_IN_LUNG", said)
-    if not _outshines(case, organ, key):
-        return None
-    beyond = _hotter_beyond(case)
+    outshines = _outshines(case, organ, key)
+    beyond = _hotter_beyond(case) if outshines else None
     if beyond is not None:
         said = (
             f"mass that reaches into the {name}: it goes on in {beyond.finding.id} beyond it (SUVmax {beyond.suv_max:.1f}) and "
             f"with {case.suv_max:.1f} outshines all else in the {name}; likely one lesion with it"
         )
         return Fired(f"{code}_INVADED", said, odds=masks.invaded_odds)
+    apart = _falls_off(case)
+    if apart is not None and apart >= masks.apart_share:
+        return _apart(case, code, key, apart)
     noise = case.measures.contrast_to_noise
-    if noise is None or noise < masks.clear_noise:
+    if not outshines or noise is None or noise < masks.clear_noise:
         return None
     said = f"focus of {case.measures.volume_ml:.1f} ml with SUVmax {case.suv_max:.1f} that outshines all else in the {name}"
     return Fired(f"{code}_FOCUS", said, odds=masks.outshining_odds)
+
+
+def _apart(case: Case, code: str, key: str, share: float) -> Fired:
+    """A focus on its own, by the height it has in the organ's map."""
+    masks, measures = case.scene.options.masks, case.measures
+    upper = _height_in(case, key) >= masks.upper_from
+    where = "at the height of the hila and the atria, where nodes lie" if upper else "but at the height of the chambers"
+    said = (
+        f"focus of {measures.volume_ml:.1f} ml with SUVmax {case.suv_max:.1f} in the map of the {key.replace('_', ' ')}: it "
+        f"falls below half of that on {100 * share:.0f} % of its sides, as no piece of muscle does; {where}"
+    )
+    return Fired(f"{code}_APART", said, odds=masks.upper_odds if upper else masks.apart_odds)
 
 
 def _lung_round(case: Case) -> float | None:
@@ -52,6 +69,26 @@ def _lung_round(case: Case) -> float | None:
     shell = np.argwhere((away > _SHELL_MM[0]) & (away <= _SHELL_MM[1])) + [w.start for w in window]
     hu = case.scene.hounsfield(grid.world(shell), case.frame) if len(shell) else None
     return float(np.mean(hu < masks.lung_hu)) if hu is not None else None
+
+
+def _falls_off(case: Case) -> float | None:
+    """Share of the places 3 to 8 mm round a finding below half its SUVmax; None without a PET."""
+    pet, candidate = case.scene.study.pet, case.finding.located.candidate
+    if pet is None or not candidate.grid.same_as(pet.grid):
+        return None
+    grid = candidate.grid
+    window = box(candidate.voxels, grid.shape, int(np.ceil(_FALL_MM[1] / min(grid.spacing_mm))))
+    away = edt.edt(~mask_of(candidate.voxels, window), anisotropy=grid.spacing_mm, parallel=1)
+    shell = pet.values[window][(away > _FALL_MM[0]) & (away <= _FALL_MM[1])]
+    return float(np.mean(shell < 0.5 * case.suv_max)) if len(shell) else None
+
+
+def _height_in(case: Case, key: str) -> float:
+    """Height of a case in the map of an organ: 0 at its foot, 1 at its top; 0 where the organ is not known."""
+    mark = case.scene.landmarks.get(key)
+    if mark is None:
+        return 0.0
+    return float((case.centre[2] - mark.low[2]) / max(mark.high[2] - mark.low[2], 1e-6))
 
 
 def _outshines(case: Case, organ: str, key: str) -> bool:

@@ -26,3 +26,13 @@ def at_a_node_station(case: Case) -> bool:
     return bool(
         case.centre[1] >= body.low[1] - rule.node_front_mm and abs(case.centre[0] - body.centre[0]) <= rule.node_aside_mm
     )
+
+
+def in_the_rectum(case: Case) -> bool:
+    """In the midline before the lower half of the sacrum, or below it: nodes lie at the side walls, and above."""
+    rule, marks = case.scene.options.bowel, case.scene.landmarks
+    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    if sacrum is None or case.centre[2] > sacrum.centre[2]:
+        return False
+    aside, before = abs(case.centre[0] - sacrum.centre[0]), sacrum.high[1] - case.centre[1]
+    return bool(aside <= rule.rectum_mm and -rule.rectum_mm <= before <= rule.rectum_front_mm)

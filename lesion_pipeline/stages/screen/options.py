@@ -12,7 +12,7 @@ from lesion_pipeline.stages.screen import rule_tables as rules_of
 from lesion_pipeline.stages.screen.rule_tables import Table
 
 RuleName = Literal[
-    "ORGAN", "SPILL", "HEART", "OVARIES", "SMALL", "OWN", "EDGE", "RENAL", "PAIR", "PATTERN", "LIMB",
+    "ORGAN", "SPILL", "HEART", "OVARIES", "SMALL", "OWN", "EDGE", "MARROW", "RENAL", "PAIR", "PATTERN", "LIMB",
     "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19", "R20",
     "GLANDS", "BILE", "KIDNEYS", "GUT", "PROSTATE", "BLOOD",
 ]  # fmt: skip
@@ -43,12 +43,14 @@ class Logistic(Table):
 class Decide(Table):
     """counted from ``counted_from`` on, excluded below ``excluded_below``, uncertain between.
 
+    explained_below: in place of excluded_below where a rule names what else the finding is and speaks against a lesion.
     unknown_place_ceiling: highest probability where nothing is known of the place; such a finding is not counted outright
     unless a rule says where it lies all the same.
     """
 
     counted_from: float = Field(gt=0, lt=1)
     excluded_below: float = Field(ge=0, lt=1)
+    explained_below: float = Field(ge=0, lt=1)
     unknown_place_ceiling: float = Field(gt=0, le=1)
 
 
@@ -90,7 +92,9 @@ class Masks(Table):
     contrast-to-noise reaches clear_noise is likely a lesion. focus_fraction: what fills more of the organ than this is no focus
     in it. invaded: organs of uneven uptake that a mass may reach into: a part of at most nodule_fraction of the organ that
     outshines all else in it ``invaded_ratio`` times and goes on in something hotter beyond, or, with outshining_odds, does not;
-    lung_round: share of lung (below lung_hu) round a nodule that is none of the organ.
+    lung_round: share of lung (below lung_hu) round a nodule that is none of the organ. apart_share: share of the places round
+    it below half its SUVmax, from which such a part is a focus on its own; upper_from: height in the map of the organ (0 its
+    foot, 1 its top) from which it has upper_odds, below apart_odds.
     """
 
     share: float = Field(gt=0, le=1)
@@ -108,6 +112,10 @@ class Masks(Table):
     invaded_odds: float = Field(gt=0, le=1)
     outshining_odds: float = Field(gt=0, le=1)
     lung_round: float = Field(gt=0, le=1)
+    apart_share: float = Field(gt=0, le=1)
+    upper_from: float = Field(gt=0, lt=1)
+    upper_odds: float = Field(gt=0, le=1)
+    apart_odds: float = Field(gt=0, le=1)
     lung_hu: float
     organs: dict[str, OrganMask]
 

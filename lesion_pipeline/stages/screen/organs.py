@@ -9,7 +9,7 @@ from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.imaging.reference_regions import OrganUptake
 from lesion_pipeline.stages.screen import heart
 from lesion_pipeline.stages.screen.case import Case
-from lesion_pipeline.stages.screen.node_stations import at_a_node_station
+from lesion_pipeline.stages.screen.node_stations import at_a_node_station, in_the_rectum
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 _CAVITY = (Organ.LYMPH_NODE, Organ.SOFT_TISSUE, Organ.PERITONEUM, Organ.GI)
@@ -118,7 +118,7 @@ def _mapped_bowel(case: Case, share: float, *, patterns: bool) -> Fired:
     usual = case.scene.references.organs.get(name)
     text = f"{_words(name)}: {100 * share:.0f} % inside"
     small = case.measures.volume_ml <= rule.focal_ml and case.elongation < 2.0
-    if patterns and at_a_node_station(case):
+    if patterns and _where_nodes_lie(case):
         text += (
             ", but beside the great vessels or at the wall of the pelvis, where nodes lie and the map of the bowel is coarse"
         )
@@ -135,6 +135,10 @@ def _mapped_bowel(case: Case, share: float, *, patterns: bool) -> Fired:
         text += f", {case.measures.volume_ml:.0f} ml and {case.elongation:.1f} times longer than wide: a segment, no focus"
         return Fired("R11_BOWEL_SEGMENT", text, odds=rule.segment_odds, klass=LesionClass.PHYSIOLOGIC)
     return Fired("R11_BOWEL", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+
+
+def _where_nodes_lie(case: Case) -> bool:
+    return at_a_node_station(case) and not in_the_rectum(case)
 
 
 def _is_segment(case: Case) -> bool:
@@ -170,6 +174,8 @@ def _unmapped_bowel(case: Case, *, patterns: bool) -> Outcome:
         return None
     mapped = "beside the bowel's coarse map" if case.places.codes(*rule.keys) else "where no map names the bowel"
     text = f"in the abdominal cavity, {mapped}: bowel content cannot be told from a lesion"
+    if patterns and _where_nodes_lie(case) and not _is_segment(case):
+        return Fired("R11_BOWEL_OR_NODE", f"{text}, but nodes lie here too", odds=rule.station_odds)
     return Fired(
         "R11_BOWEL_UNMAPPED",
         text,

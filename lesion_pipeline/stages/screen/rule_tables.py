@@ -52,12 +52,22 @@ class Muscle(Table):
 
 
 class MarrowActivation(Table):
-    """R3. share of vertebrae whose median exceeds the liver, variation between them, and what a lesion must then reach."""
+    """R3. share of vertebrae whose marrow exceeds the liver, variation between them, and what a lesion must then reach (SUVmax
+    over the marrow beside it).
+
+    Rule MARROW: odds are (SUVpeak over the marrow of the ``neighbours`` vertebrae above and below / even_ratio) ** steepness,
+    held between least_odds and most_odds.
+    """
 
     share: float
     max_cv: float
     ratio: float
     odds: float
+    neighbours: int = Field(ge=2)
+    even_ratio: float = Field(gt=1)
+    steepness: float = Field(gt=0)
+    least_odds: float = Field(gt=0, le=1)
+    most_odds: float = Field(ge=1)
 
 
 class Cord(Table):
@@ -135,7 +145,7 @@ class Ureter(Table):
 class RenalBed(Table):
     """R10 for the collecting system: beside the vertebrae of ``levels``, within kidney_mm of that side's kidney.
 
-    unmapped_odds: where no map names that kidney, from hot_suv on.
+    unmapped_odds: where no map names that kidney, from hot_suv on. pelvis_odds: as hot and no higher or lower than that kidney.
     """
 
     levels: tuple[str, ...]
@@ -148,6 +158,7 @@ class RenalBed(Table):
     hot_suv: float
     odds: float
     unmapped_odds: float
+    pelvis_odds: float
 
 
 class HeartWall(Table):
@@ -185,6 +196,7 @@ class Bowel(Table):
     several_odds and no floor. station_odds: inside the map but where nodes lie.
     unmapped_odds: for a focus of the abdominal cavity when no map names the bowel, unless it lies within retroperitoneum_mm
     of the aorta, where nodes are; a map of the bowel that ends within near_mm of the focus may have missed its loop.
+    rectum_mm, rectum_front_mm: before the lower half of the sacrum the rectum lies this near the midline and to this depth.
     """
 
     keys: tuple[str, ...]
@@ -203,6 +215,8 @@ class Bowel(Table):
     odds: float
     unmapped_odds: float
     retroperitoneum_mm: float
+    rectum_mm: float
+    rectum_front_mm: float
 
 
 class Injection(Table):

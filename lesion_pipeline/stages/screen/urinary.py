@@ -107,15 +107,25 @@ def renal_bed(case: Case) -> Outcome:
     if not inside or case.probability_of(Organ.LIVER) >= 0.9:
         return None
     where = f"{abs(aside):.0f} mm beside the spine at {vertebra.level.name}"
-    side = "left" if aside > 0 else "right"
-    if _mark(case.scene, f"kidney_{side}") is None:
+    return _beside_kidney(case, "left" if aside > 0 else "right", where)
+
+
+def _beside_kidney(case: Case, side: str, where: str) -> Fired | None:
+    """Renal bed of one side, by what its kidney's map says, if there is one."""
+    rule, kidney = case.scene.options.renal_bed, _mark(case.scene, f"kidney_{side}")
+    hot = case.suv_max >= rule.hot_suv
+    if kidney is None:
         text = f"renal bed: {where}, where kidney and renal pelvis lie; no map names this kidney"
-        odds = rule.unmapped_odds if case.suv_max >= rule.hot_suv else rule.odds
+        odds = rule.unmapped_odds if hot else rule.odds
         return Fired("R10_RENAL_BED", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
     away = case.distance(f"kidney_{side}")
-    text = f"renal bed: {where}, {away or 0.0:.0f} mm from the kidney"
-    near = away is not None and away <= rule.kidney_mm
-    return Fired("R10_RENAL_BED", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC) if near else None
+    if away is None or away > rule.kidney_mm:
+        return None
+    text = f"renal bed: {where}, {away:.0f} mm from the kidney"
+    if hot and kidney.low[2] <= case.centre[2] <= kidney.high[2]:
+        text += ", at its height and as hot as urine"
+        return Fired("R10_RENAL_PELVIS", text, odds=rule.pelvis_odds, klass=LesionClass.PHYSIOLOGIC)
+    return Fired("R10_RENAL_BED", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
 
 
 def _to_polyline(point: Points, line: Points) -> float:
