@@ -164,6 +164,25 @@ def test_a_node_in_the_hearts_map_stays_apart_from_the_myocardium_where_the_pres
     assert whole.measures.volume_ml > node.measures.volume_ml * 4
 
 
+def test_a_rib_beside_a_hot_organ_keeps_its_peak_where_bone_is_smoothed_less() -> None:
+    values = np.zeros(SHAPE, dtype=np.uint16)
+    world = _world()
+    values[np.linalg.norm(world - (60, 75, 90), axis=-1) < 27] = 1
+    values[(np.abs(world[..., 0] - 96) <= 6) & (np.abs(world[..., 2] - 90) <= 9)] = 2
+    names = {
+        1: Structure("liver", StructureKind.ORGAN, Organ.LIVER),
+        2: Structure("rib_left_9", StructureKind.BONE, Organ.BONE),
+    }
+    anatomy = Anatomy((NamedMap("toy", LabelMap(values, Grid(SHAPE, np.diag([*SPACING, 1.0]), "pet"), names)),))
+    pet = _pet([((60, 75, 90), 27, 20.0), ((96, 75, 90), 6, 20.0)], fwhm=4.0)
+    blurred = _detect(pet, anatomy, peaks={"bone_fwhm_mm": 12.0, "fwhm_mm": 12.0})
+    assert not [c for c in blurred if c.centroid_lps_mm[0] > 90]
+    sharp = _detect(pet, anatomy, peaks={"bone_fwhm_mm": 3.0, "fwhm_mm": 12.0})
+    (rib,) = (c for c in sharp if c.centroid_lps_mm[0] > 90)
+    assert rib.centroid_lps_mm[0] == pytest.approx(96, abs=2)
+    assert rib.measures.volume_ml < 3.0
+
+
 def test_without_a_pet_it_refuses() -> None:
     with pytest.raises(InputError, match="NO_PET"):
         factory(TABLE).detect(Study("k", PatientFacts(), Tracer.FDG, (), None, None), Anatomy())

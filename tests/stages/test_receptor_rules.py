@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,12 +141,24 @@ def test_glands_of_a_turned_head_are_still_a_pair() -> None:
 
 def test_foci_in_dense_bone_of_the_skull_are_no_glands_unless_one_is_the_others_image() -> None:
     left, right = _ball(200, 60, 760, 6), _ball(100, 60, 760, 6)
-    (alone,) = _cases((left, 9.0), hu=600.0)
+    (alone,) = _cases((_ball(200, 100, 760, 6), 9.0), hu=600.0)
     assert glands.head_glands(alone) is None
-    unlike, _ = _cases((left, 9.0), (right, 6.0), hu=600.0)
+    unlike, _ = _cases((_ball(200, 100, 760, 6), 9.0), (_ball(100, 100, 760, 6), 6.0), hu=600.0)
     assert glands.head_glands(unlike) is None
     lacrimal, _ = _cases((left, 9.0), (right, 8.6), hu=600.0)
     _fired(glands.head_glands(lacrimal), "GLANDS_PAIR")
+
+
+def test_a_single_small_focus_at_the_corner_of_an_orbit_is_doubted_as_a_lacrimal_gland() -> None:
+    place = _ball(194, 62, 770, 4)
+    (gland,) = _cases((place, 6.0), hu=600.0)
+    said = _fired(glands.head_glands(gland), "GLANDS_LACRIMAL")
+    assert said.odds == OPTIONS.glands.lacrimal_odds
+    assert "44 mm beside the midline, 78 mm before and 50 mm above the atlas" in said.text
+    (large,) = _cases((_ball(194, 62, 770, 12), 6.0), hu=600.0)
+    assert glands.head_glands(large) is None
+    (temple,) = _cases((_ball(206, 100, 770, 4), 6.0), hu=600.0)
+    assert glands.head_glands(temple) is None
 
 
 def test_mucosa_of_the_midline_and_what_is_below_the_head() -> None:
@@ -179,6 +192,8 @@ def test_fluid_under_the_liver_is_bile_and_a_denser_focus_in_the_liver_is_not() 
     assert _fired(abdomen.bile(duct), "BILE").odds == OPTIONS.bile.elsewhere_odds
     (far,) = _cases((_ball(220, 60, 318, 12), 40.0), hu=8.0)
     assert abdomen.bile(far) is None
+    (coeliac,) = _cases((_ball(146, 90, 350, 8), 30.0), hu=8.0)  # 6 mm beside the liver, in the midline
+    assert abdomen.bile(coeliac) is None
     (blind,) = _cases((GALLBLADDER, 40.0), hu=None)
     assert isinstance(abdomen.bile(blind), NotAsked)
 
@@ -191,6 +206,47 @@ def test_a_kidney_is_known_by_size_place_and_uptake() -> None:
     assert abdomen.kidneys(node) is None
     (faint,) = _cases((kidney, 5.0))
     assert abdomen.kidneys(faint) is None
+
+
+KIDNEY: Box = ((208, 150, 310), (20, 20, 40))
+WITH_KIDNEY = _anatomy((Structure("kidney_left", StructureKind.ORGAN, Organ.KIDNEY), KIDNEY))
+
+
+def test_what_lies_against_a_kidney_and_is_as_bright_is_a_piece_of_it_that_stays_a_doubt() -> None:
+    above = _ball(208, 150, 360)
+    piece, kidney = _cases((above, 30.0), (KIDNEY, 40.0), anatomy=WITH_KIDNEY)
+    said = _fired(abdomen.kidneys(piece), "KIDNEY_PIECE")
+    assert said.floor == OPTIONS.kidneys.piece_floor >= OPTIONS.decide.excluded_below
+    assert "from its map, SUVmax 30 against 40 of the kidney" in said.text
+    _fired(abdomen.kidneys(kidney), "KIDNEYS")
+    faint, _ = _cases((above, 15.0), (KIDNEY, 40.0), anatomy=WITH_KIDNEY)
+    assert abdomen.kidneys(faint) is None
+    far, _ = _cases((_ball(208, 150, 384), 30.0), (KIDNEY, 40.0), anatomy=WITH_KIDNEY)
+    assert abdomen.kidneys(far) is None
+
+
+def test_a_rib_beside_a_kidney_is_no_piece_of_it_unless_the_uptake_lies_inside() -> None:
+    rib = Structure("rib_left_12", StructureKind.BONE, Organ.BONE)
+    anatomy = _anatomy(
+        (Structure("kidney_left", StructureKind.ORGAN, Organ.KIDNEY), KIDNEY), (rib, ((208, 180, 310), (24, 6, 6)))
+    )
+    lesion, _ = _cases((((208, 180, 310), (8, 6, 6)), 38.0), (KIDNEY, 40.0), anatomy=anatomy)
+    assert abdomen.kidneys(lesion) is None
+    across, _ = _cases((((208, 172, 310), (8, 14, 6)), 38.0), (((208, 140, 310), (20, 10, 40)), 40.0), anatomy=anatomy)
+    _fired(abdomen.kidneys(across), "KIDNEY_PIECE")
+
+
+def test_a_hot_focus_of_the_stomach_above_the_front_of_a_kidney_may_be_an_adrenal() -> None:
+    stomach = Structure("stomach", StructureKind.ORGAN, Organ.GI), ((200, 110, 350), (40, 28, 40))
+    anatomy = _anatomy((Structure("kidney_left", StructureKind.ORGAN, Organ.KIDNEY), KIDNEY), stomach)
+    loops = [_ball(*where, 6) for where in ((190, 90, 380), (230, 90, 380), (170, 90, 380))]
+    for where, suv, code in (
+        ((206, 126, 352), 20.0, "R11_BOWEL_OR_ADRENAL"),
+        ((206, 126, 352), 6.0, "R11_BOWEL_STRETCHES"),
+        ((206, 98, 352), 20.0, "R11_BOWEL_STRETCHES"),
+    ):
+        case, *_ = _cases((_ball(*where, 6), suv), *((loop, suv) for loop in loops), anatomy=anatomy)
+        _fired(abdomen.gut(case), code)
 
 
 @pytest.mark.parametrize(
@@ -264,9 +320,43 @@ def test_a_hot_round_focus_of_a_node_station_is_not_dismissed_as_bowel() -> None
         _fired(abdomen.gut(node), code)
 
 
+def test_on_the_wing_of_the_hip_bone_a_focus_of_the_bowel_is_no_node() -> None:
+    around = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), ((192, 110, 150), (30, 30, 30))))
+    likes = [(_ball(*where, 6), 12.0) for where in ((190, 90, 130), (190, 130, 170), (200, 90, 170))]
+    for x, code in ((217, "R11_BOWEL_STRETCHES"), (210, "R11_BOWEL_OR_NODE")):
+        case, *_ = _cases((_ball(x, 110, 150, 6), 12.0), *likes, anatomy=around)
+        _fired(abdomen.gut(case), code)
+
+
+def test_a_large_uptake_of_bowel_beside_the_great_vessels_is_a_question() -> None:
+    bowel = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), ((178, 88, 270), (30, 16, 30))))
+    large: Box = ((178, 118, 270), (16, 18, 16))
+    (case,) = _cases((large, 8.0), anatomy=bowel)
+    assert case.site.organ is Organ.GI
+    assert _fired(abdomen.gut(case), "R11_BOWEL_OR_NODE").odds == OPTIONS.gut.node_odds
+    (elsewhere,) = _cases((large, 8.0))
+    assert abdomen.gut(elsewhere) is None
+
+
+def test_a_large_uptake_that_is_like_blood_on_the_whole_is_a_vessel() -> None:
+    aorta = _anatomy((Structure("aorta", StructureKind.ORGAN, Organ.OTHER), ((165, 110, 440), (16, 16, 120))))
+    long: Box = ((200, 90, 560), (8, 8, 32))
+    (vein,) = _cases((long, 0.8), anatomy=aorta)
+    assert _fired(soft.blood_pool(vein), "BLOOD_POOL_VESSEL").odds == OPTIONS.blood_pool.vessel_odds
+    (node,) = _cases((long, 3.0), anatomy=aorta)
+    assert soft.blood_pool(node) is None
+    mixed, _ = _cases((long, 0.7), (_ball(200, 90, 560, 6), 5.0), anatomy=aorta)
+    hot = replace(mixed.measures, suv_max=5.0)  # a small node that took a stretch of its vessel along
+    located = mixed.finding.located
+    case = Case(
+        replace(mixed.finding, sightings=(replace(located, candidate=replace(located.candidate, measures=hot)),)), mixed.scene
+    )
+    assert soft.blood_pool(case) is None
+
+
 def test_what_is_no_brighter_than_the_blood_is_doubted() -> None:
     aorta = _anatomy((Structure("aorta", StructureKind.ORGAN, Organ.OTHER), ((165, 110, 440), (16, 16, 120))))
-    vessel, node = _cases((_ball(200, 90, 560), 0.7), (_ball(100, 90, 560), 3.0), anatomy=aorta)
+    vessel, node = _cases((_ball(200, 90, 560, 6), 0.7), (_ball(100, 90, 560, 6), 3.0), anatomy=aorta)
     assert "1.2 times the mean of the aorta" in _fired(soft.blood_pool(vessel), "BLOOD_POOL").text
     assert soft.blood_pool(node) is None
     (blind,) = _cases((_ball(200, 90, 560), 0.7))

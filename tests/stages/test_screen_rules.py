@@ -256,6 +256,10 @@ def test_r10_ureter_renal_bed_and_what_cannot_be_asked() -> None:
     tube = _box((158, 121, 215), (2, 2, 16))
     assert "left ureter" in _fired(urinary.ureter(_case(tube, 12.0)), "R10_URETER").text
     assert urinary.ureter(_case(_box((200, 60, 215), (2, 2, 16)), 12.0)) is None
+    unlike = OPTIONS.model_copy(update={"ureter": OPTIONS.ureter.model_copy(update={"short_odds": 0.05})})
+    assert _fired(urinary.ureter(_case(tube, 12.0, options=unlike)), "R10_URETER").odds == OPTIONS.ureter.odds
+    short = _box((158, 121, 215), (4, 4, 4))
+    assert _fired(urinary.ureter(_case(short, 12.0, options=unlike)), "R10_URETER").odds == 0.05
     assert urinary.ureter(_case(tube, 12.0, options=OPTIONS.model_copy(update={"urinary_excretion": False}))) is None
     assert isinstance(urinary.ureter(_case(tube, 12.0, Anatomy())), NotAsked)
     kidney = _box((175, 140, 290), SPOT)

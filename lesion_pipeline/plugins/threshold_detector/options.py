@@ -88,11 +88,13 @@ class Noise(_Table):
 class Peaks(_Table):
     """When neighbouring peaks are one lesion (clinical specification 4.3).
 
+    fwhm_mm, bone_fwhm_mm: peaks are looked for in the uptake smoothed by a sigma of half as much, outside bone and in it.
     mass_ml: parts of at least this volume are one uneven mass when their bridge is as wide as they are: P(two) falls from the
     saddle's at ``waist_split_below`` to 0 at ``waist_merge_above`` (contact area / cross-section of the smaller part).
     """
 
     fwhm_mm: float = Field(gt=0)
+    bone_fwhm_mm: float = Field(gt=0)
     prominence_suv: float = Field(ge=0)
     prominence_fraction: float = Field(ge=0, lt=1)
     min_distance_mm: float = Field(ge=0)

@@ -56,6 +56,9 @@ def lesions_of(patient: Patient, voxels: Voxels, number: int) -> list[DrawnLesio
     if not seeds.any() and not (patient.ordinary[codes[mask]] > 0).any():
         return []
     smoothed = _smoothed(pet, window, options.peaks.fwhm_mm)
+    if options.peaks.bone_fwhm_mm != options.peaks.fwhm_mm:
+        in_bone = patient.is_bone[codes] & mask
+        smoothed = np.where(in_bone, _smoothed(pet, window, options.peaks.bone_fwhm_mm), smoothed)
     found = relief(smoothed, mask)
     where = {p.label: patient.place(int(codes[p.index]), float(values[p.index])) for p in found.peaks}
     parts = split(

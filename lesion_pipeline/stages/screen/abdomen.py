@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from lesion_pipeline.domain.anatomy import StructureKind
+from lesion_pipeline.domain.anatomy import Organ, StructureKind
 from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.imaging.places import Landmark
 from lesion_pipeline.stages.screen import organs
 from lesion_pipeline.stages.screen.case import Case
 from lesion_pipeline.stages.screen.node_stations import at_a_node_station, lumbar_bodies
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
+from lesion_pipeline.stages.screen.receptor_tables import Kidneys
 
 _LIVER_PROBE_MM = 9.0
 
@@ -23,6 +24,9 @@ def bile(case: Case) -> Outcome:
         return NotAsked("BILE", "no liver in the anatomy")
     away = case.distance("liver")
     if away is None or away > rule.near_mm or case.share_of_bone() > rule.max_bone_share:
+        return None
+    middle = case.scene.midline_x  # LPS: x falls to the right, where the gallbladder lies; nodes at the coeliac axis do not
+    if middle is not None and middle - case.centre[0] < rule.aside_mm:
         return None
     hu = _core_hounsfield(case, rule.core)
     if hu is None:
@@ -59,8 +63,12 @@ def _liver_hounsfield(case: Case) -> float | None:
 
 
 def kidneys(case: Case) -> Outcome:
-    """A body as large and as bright as a kidney, where the kidneys lie."""
+    """A body as large and as bright as a kidney, where the kidneys lie, or a piece of one against the map of the rest."""
     rule = case.scene.options.kidneys
+    return _whole_kidney(case, rule) or _piece_of_kidney(case, rule)
+
+
+def _whole_kidney(case: Case, rule: Kidneys) -> Outcome:
     vertebra = case.scene.nearest_vertebra(case)
     if vertebra is None or vertebra.level is None:
         return NotAsked("KIDNEYS", "the level is not known")
@@ -80,12 +88,39 @@ def kidneys(case: Case) -> Outcome:
     return Fired("KIDNEYS", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
 
 
+def _piece_of_kidney(case: Case, rule: Kidneys) -> Fired | None:
+    """Kidneys rise and fall between CT and PET: what lies against the map of one and is as bright as it is a piece of it.
+
+    An adrenal metastasis may look the same; it stays a doubt.
+    """
+    kidney = case.places.codes("kidney")
+    within = float(sum(case.shares.inside[code] for code in kidney))
+    if case.share("kidney") >= case.scene.options.masks.share and case.share_of_bone() <= rule.max_bone_share:
+        return None  # inside the map, where ORGAN_KIDNEY speaks
+    if case.share_of_bone() > rule.max_bone_share and within < rule.piece_share:
+        return None
+    for code in kidney:
+        structure = case.places.structures[code]
+        own = case.scene.references.organs.get(structure.key) if structure is not None else None
+        away = case.nearby.get(code)
+        if own is None or structure is None or away is None or away > rule.piece_mm:
+            continue
+        if case.suv_max < rule.piece_ratio * own.median or case.suv_max < rule.hot_suv:
+            continue
+        text = (
+            f"piece of the {structure.key.replace('_', ' ')}: {away:.0f} mm from its map, SUVmax {case.suv_max:.0f} against "
+            f"{own.median:.0f} of the kidney, which breathing moves between CT and PET; or a lesion of the adrenal or a node"
+        )
+        return Fired("KIDNEY_PIECE", text, odds=rule.piece_odds, floor=rule.piece_floor, klass=LesionClass.PHYSIOLOGIC)
+    return None
+
+
 def gut(case: Case) -> Outcome:
     """R11 for tracers of which duodenum and small bowel are always bright: mapped bowel, or the cavity where none is mapped."""
     if case.places.codes(*case.scene.options.bowel.keys):
         said = organs.plain_bowel(case)
         if isinstance(said, Fired):
-            return _like_a_node(case, said) or _one_of_many(case, said) or said
+            return _like_a_node(case, said) or _like_an_adrenal(case, said) or _one_of_many(case, said) or said
     lumbar, top = lumbar_bodies(case), _top_of_cavity(case)
     if not lumbar or top is None:
         return NotAsked("R11_BOWEL", "no lumbar spine or liver in the anatomy")
@@ -104,12 +139,39 @@ def _in_bowel(case: Case) -> bool:
 def _like_a_node(case: Case, said: Fired) -> Fired | None:
     """Bowel lies against the vessels and the pelvic wall, and its map is not exact: a hot round focus there may be a node."""
     rule = case.scene.options.gut
-    if not lumbar_bodies(case) or not at_a_node_station(case):
+    if not lumbar_bodies(case) or not at_a_node_station(case) or _in_iliac_fossa(case):
         return None
     if case.suv_max < rule.faint_suv or case.elongation >= rule.elongation:
         return None
     text = f"{said.text}; but round and hot where nodes lie, beside the great vessels or the pelvic wall: bowel or node?"
     return Fired("R11_BOWEL_OR_NODE", text, odds=rule.node_odds)
+
+
+def _in_iliac_fossa(case: Case) -> bool:
+    """On the wing of the hip bone, lateral of the iliac vessels, where caecum and sigmoid lie and no node does."""
+    marks = case.scene.landmarks
+    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    joints = [marks[k].high[2] for k in ("femur_left", "femur_right") if k in marks]
+    if sacrum is None or not joints or case.centre[2] < max(joints):
+        return False
+    return bool(abs(case.centre[0] - sacrum.centre[0]) > case.scene.options.gut.vessels_mm)
+
+
+def _like_an_adrenal(case: Case, said: Fired) -> Fired | None:
+    """Stomach and bowel lie against the adrenals: a hot round focus of their map above the front of a kidney may be one."""
+    rule = case.scene.options.gut
+    if case.suv_max < rule.faint_suv or case.elongation >= rule.elongation:
+        return None
+    for key in ("kidney_left", "kidney_right"):
+        kidney = case.scene.landmarks.get(key)
+        if kidney is None:
+            continue
+        aside, behind, above = (float(case.centre[n] - kidney.centre[n]) for n in range(3))
+        top = kidney.high[2] - kidney.centre[2]
+        if abs(aside) <= rule.adrenal_mm and -rule.adrenal_mm <= behind <= 0.0 and abs(above - top) <= rule.adrenal_mm:
+            text = f"{said.text}; but round and hot above the front of the {key.replace('_', ' ')}: bowel or adrenal?"
+            return Fired("R11_BOWEL_OR_ADRENAL", text, odds=rule.adrenal_odds)
+    return None
 
 
 def _one_of_many(case: Case, said: Fired) -> Fired | None:
@@ -135,6 +197,9 @@ def _one_of_many(case: Case, said: Fired) -> Fired | None:
 def _station(case: Case) -> Fired | None:
     """Where nodes lie: large but faint is bowel, for a node of that size is brighter."""
     rule, volume = case.scene.options.gut, case.measures.volume_ml
+    if volume >= rule.large_ml and case.suv_max >= rule.faint_suv and case.site.organ is Organ.GI:
+        text = f"{volume:.0f} ml against the bowel's map, beside the great vessels or the pelvic wall: bowel or nodes?"
+        return Fired("R11_BOWEL_OR_NODE", text, odds=rule.node_odds)
     if volume < rule.station_ml or case.suv_max >= rule.faint_suv:
         return None
     text = f"bowel rather than a node: {volume:.0f} ml but SUVmax only {case.suv_max:.1f}; bowel takes up this tracer"

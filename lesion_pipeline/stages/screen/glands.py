@@ -31,20 +31,42 @@ def head_glands(case: Case) -> Outcome:
         return None
     soft = _in_soft_tissue(case, rule)
     twin = _partner(case, rule, middle, floor)
-    if not soft and (twin is None or _ratio(case.suv_max, twin.suv_max) > rule.bone_suv_ratio):
-        return None
-    if twin is not None:
+    if twin is not None and (soft or _ratio(case.suv_max, twin.suv_max) <= rule.bone_suv_ratio):
         text = (
             f"paired gland of the head: {twin.finding.id} on the other side with SUVmax {twin.suv_max:.1f} against "
             f"{case.suv_max:.1f}; salivary and lacrimal glands take up this tracer"
         )
         return Fired(f"{_CODE}_PAIR", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+    return _alone(case, rule, middle) if soft else _lacrimal(case, rule, middle)
+
+
+def _alone(case: Case, rule: Glands, middle: float) -> Fired:
+    """In the soft tissue of the head without a partner."""
     aside = abs(case.centre[0] - middle)
     if aside <= rule.centre_mm:
         text = f"{aside:.0f} mm from the midline of the head, where mucosa and sublingual glands take up this tracer"
         return Fired(f"{_CODE}_MIDLINE", text, odds=rule.midline_odds, klass=LesionClass.PHYSIOLOGIC)
+    lacrimal = _lacrimal(case, rule, middle)
+    if lacrimal is not None:
+        return lacrimal
     text = "soft tissue of the head, where salivary and lacrimal glands take up this tracer; no partner on the other side"
     return Fired(f"{_CODE}_SINGLE", text, odds=rule.single_odds, klass=LesionClass.PHYSIOLOGIC)
+
+
+def _lacrimal(case: Case, rule: Glands, middle: float) -> Fired | None:
+    """A small focus at the outer upper edge of an orbit, whose partner was too faint to be found: known from the atlas."""
+    atlas = case.scene.landmarks.get("vertebra_C1")
+    if atlas is None or case.measures.volume_ml > rule.lacrimal_ml:
+        return None
+    aside, before, above = abs(case.centre[0] - middle), atlas.centre[1] - case.centre[1], case.centre[2] - atlas.centre[2]
+    expected = (rule.lacrimal_aside_mm, rule.lacrimal_front_mm, rule.lacrimal_above_mm)
+    if any(abs(seen - at) > rule.lacrimal_reach_mm for seen, at in zip((aside, before, above), expected, strict=True)):
+        return None
+    text = (
+        f"{aside:.0f} mm beside the midline, {before:.0f} mm before and {above:.0f} mm above the atlas, where the lacrimal "
+        "gland lies in the outer corner of the orbit"
+    )
+    return Fired(f"{_CODE}_LACRIMAL", text, odds=rule.lacrimal_odds, klass=LesionClass.PHYSIOLOGIC)
 
 
 def _floor(case: Case, rule: Glands) -> float | None:

@@ -17,6 +17,8 @@ class Glands(Table):
     within bone_suv_ratio is then taken for glands. A pair: heights differ by at most height_mm, depths by
     depth_mm, the midpoint lies within midline_mm of the head's midline, SUVmax within suv_ratio, volumes within volume_ratio.
     centre_mm, midline_odds: this near to the midline, where mucosa and sublingual glands lie. single_odds: without a partner.
+    lacrimal_*: a lacrimal gland without a partner: up to lacrimal_ml, within lacrimal_reach_mm along each axis of so far beside
+    the midline, before and above the middle of C1.
     """
 
     below_level: str
@@ -33,17 +35,25 @@ class Glands(Table):
     odds: float
     midline_odds: float
     single_odds: float
+    lacrimal_aside_mm: float
+    lacrimal_front_mm: float
+    lacrimal_above_mm: float
+    lacrimal_reach_mm: float
+    lacrimal_ml: float
+    lacrimal_odds: float
 
 
 class Bile(Table):
     """Gallbladder and bile ducts of a tracer that the liver excretes.
 
-    near_mm: from the liver. core: share of SUVmax from which the focus' density is judged; the density is fluid's when at most
-    fluid_hu and at least below_liver_hu less than the liver's. low_mm, front_mm: how far above and behind the liver's middle
-    the centre may lie at most to be where the gallbladder is. odds: fluid at that place; elsewhere_odds: elsewhere.
+    near_mm: from the liver. aside_mm: to the right of the midline at least, where ducts and gallbladder lie. core: share of
+    SUVmax from which the focus' density is judged; the density is fluid's when at most fluid_hu and at least below_liver_hu
+    less than the liver's. low_mm, front_mm: how far above and behind the liver's middle the centre may lie at most to be where
+    the gallbladder is. odds: fluid at that place; elsewhere_odds: elsewhere.
     """
 
     near_mm: float
+    aside_mm: float
     core: float
     fluid_hu: float
     below_liver_hu: float
@@ -58,10 +68,17 @@ class Kidneys(Table):
     """A kidney that no map names, or none whole: a large intense body beside the spine at ``levels``.
 
     From volume_ml on, with SUVmax from hot_suv on; its centre aside_low_mm to aside_high_mm beside the spine and at most
-    front_mm before, back_mm behind the middle of the vertebral body.
+    front_mm before, back_mm behind the middle of the vertebral body. piece_mm, piece_ratio, piece_odds, piece_floor: a focus
+    outside a kidney's map whose centre lies this near to it and that reaches this multiple of its median; in a rib only with
+    piece_share of its uptake inside the kidney.
     """
 
     levels: tuple[str, ...]
+    piece_mm: float
+    piece_ratio: float
+    piece_share: float
+    piece_odds: float
+    piece_floor: float
     volume_ml: float
     hot_suv: float
     aside_low_mm: float
@@ -80,7 +97,9 @@ class Gut(Table):
     large_ml: from this volume on, or longer than ``elongation``, it has the form of bowel. pelvis_mm: half the pelvis' width.
     many, alike, many_odds: a focus inside mapped bowel with at least ``many`` others there that have ``alike`` of its SUVmax;
     beside_odds: beside the map.
-    node_odds: in the bowel's map, but where nodes lie, as hot as nodes are and round.
+    node_odds: in the bowel's map, but where nodes lie, as hot as nodes are and round; vessels_mm: from the midline, what lies
+    farther out above the hip joints is lateral of the iliac vessels and no node. adrenal_mm, adrenal_odds: the same within
+    so much of the front of a kidney's top, where the adrenal lies.
     """
 
     node_front_mm: float
@@ -99,6 +118,9 @@ class Gut(Table):
     many_odds: float
     beside_odds: float
     node_odds: float
+    vessels_mm: float
+    adrenal_mm: float
+    adrenal_odds: float
 
 
 class Prostate(Table):
@@ -117,7 +139,15 @@ class Prostate(Table):
 
 
 class BloodPool(Table):
-    """SUVmax of at most ``ratio`` times the mean of the aorta's blood."""
+    """SUVmax of at most ``ratio`` times the mean of the aorta's blood.
+
+    vessel_ml, vessel_ratio, vessel_top, vessel_odds: from this volume on, outside bone, a mean SUV of at most vessel_ratio
+    times the blood's and a highest voxel of at most vessel_top times: a vessel, for among many voxels one is high by noise.
+    """
 
     ratio: float = Field(gt=0)
     odds: float = Field(gt=0, le=1)
+    vessel_ml: float = Field(gt=0)
+    vessel_ratio: float = Field(gt=0)
+    vessel_top: float = Field(gt=0)
+    vessel_odds: float = Field(gt=0, le=1)

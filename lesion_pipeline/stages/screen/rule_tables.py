@@ -128,6 +128,7 @@ class Ganglia(Table):
 class Ureter(Table):
     """R10. psoas_mm: distance of the ureter from the spine's midline. max_bone_share: a focus in bone is no ureter.
 
+    short_ml, short_odds: a short piece of at most this volume, which may be a node.
     thread_mm, thread_odds: a thread, from thread_elongation on, may lie farther from the usual course; no node has that form.
     """
 
@@ -139,6 +140,7 @@ class Ureter(Table):
     thread_mm: float
     max_bone_share: float
     odds: float
+    short_odds: float
     thread_odds: float
 
 

@@ -172,6 +172,11 @@ def blood_pool(case: Case) -> Outcome:
     if blood is None:
         return NotAsked("BLOOD_POOL", "no blood reference")
     ratio = case.suv_max / max(blood.mean, 1e-6)
+    even = float(case.weights.mean()) / max(blood.mean, 1e-6)
+    like_blood = even <= rule.vessel_ratio and ratio <= rule.vessel_top
+    if case.measures.volume_ml >= rule.vessel_ml and like_blood and case.share_of_bone() < 0.3:
+        text = f"a vessel: {case.measures.volume_ml:.0f} ml with a mean SUV of {even:.1f} times the mean of the aorta"
+        return Fired("BLOOD_POOL_VESSEL", text, odds=rule.vessel_odds, klass=LesionClass.PHYSIOLOGIC)
     if ratio > rule.ratio:
         return None
     text = f"no brighter than blood: SUVmax {case.suv_max:.1f}, {ratio:.1f} times the mean of the aorta, as vessels are"

@@ -85,7 +85,7 @@ def ureter(case: Case) -> Outcome:
             continue
         shape = f"{case.elongation:.1f} times longer than wide, head to foot" if long else f"{case.measures.volume_ml:.1f} ml"
         text = f"{side} ureter: {away:.0f} mm from its course between kidney and bladder, {shape}"
-        odds = rule.odds if away <= rule.tube_mm else rule.thread_odds
+        odds = rule.thread_odds if away > rule.tube_mm else rule.odds if long else rule.short_odds
         return Fired("R10_URETER", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
     return None
 
