@@ -239,6 +239,14 @@ def test_the_tip_of_a_lung_that_the_field_of_view_cuts_is_lung_where_the_network
     assert chest.left[41:47, 23:30, top - 5 : top - 1].all() == chest.left.any() == kept
 
 
+@pytest.mark.parametrize("name", ["LPS", "feet_first", "oblique"])
+def test_the_mediastinum_lies_between_the_lungs_and_neither_before_nor_below_them(name: str) -> None:
+    answer = segment(ct_of(torso_hu, ORIENTATIONS[name]))
+    assert key_at(answer, (0, 10, 155)) == "mediastinum"
+    for elsewhere in ((0, -80, 155), (0, 10, -30), (72, 10, 100), (0, 62, 155)):
+        assert key_at(answer, elsewhere) != "mediastinum"
+
+
 def test_a_mirrored_volume_is_doubted() -> None:
     ct = ct_of(torso_hu, np.eye(3))
     flipped = Volume(np.ascontiguousarray(ct.values[::-1]), ct.grid, ct.unit, ct.modality, ct.series)

@@ -41,6 +41,8 @@ _FLANK = _Search((20.0, 160.0), 12.0, (0.0, 4500.0))
 _MIRRORED_ML = 450.0
 _BRAIN_ML = 100.0
 _LEAST_IN_WINDOW = 0.3
+#: The domes of the diaphragm rise this far above the level where the lungs end.
+_ABOVE_DIAPHRAGM_MM = 30.0
 _BESIDE_BLADDER = {"urinary_bladder", "bowel", "prostate"}
 #: The field of view must reach this far below the lungs before an organ under the diaphragm is looked for.
 _SEEN_BELOW_LUNGS_MM = 20.0
@@ -92,6 +94,14 @@ def find_soft_organs(
         _enter(out, key, whole)
     if suv is not None:
         sharpen(out, suv, boneless, frame)
+    return out
+
+
+def find_mediastinum(chest: Chest, frame: BodyFrame) -> Mask:
+    """Between the lungs, above the level where they end and below their top: organs, vessels and bones are drawn over it."""
+    out = _between(chest)
+    if frame.base is not None:
+        out[:, :, : frame.base + round(_ABOVE_DIAPHRAGM_MM / frame.step_mm)] = False
     return out
 
 

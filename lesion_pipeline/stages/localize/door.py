@@ -46,7 +46,9 @@ def _site(candidate: Candidate, study: Study, anatomy: Anatomy, places: Places, 
     nearby = around(centre, places, options.reach_mm)
     canal = places.region("spinal_canal", points)
     in_canal = float(np.average(canal, weights=weights)) if canal is not None else 0.0
-    organs, doubts = organ_probabilities(divided, nearby, centre, in_canal, places=places, options=options)
+    chest = places.region("mediastinum", points)
+    in_chest = float(np.average(chest & (places.solid(points) == 0), weights=weights)) if chest is not None else 0.0
+    organs, doubts = organ_probabilities(divided, nearby, centre, (in_canal, in_chest), places=places, options=options)
     organs, contradiction = contradicted(organs, points, weights, places, options)
     organs = beside_the_heart(organs, candidate.measures.volume_ml, centre, nearby, places=places, options=options)
     vertebrae = vertebra_shares(divided, places, anatomy, options)

@@ -9,7 +9,8 @@ class Nodes(BaseModel):
     """How likely a focus outside every named organ is a lymph node, by where it lies; the rest is soft tissue.
 
     near_aorta_mm: retroperitoneal and mediastinal stations. near_hip_mm: pelvic side wall and groin. near_shoulder_mm: axilla
-    and supraclavicular fossa, from clavicle, scapula and humerus.
+    and supraclavicular fossa, from clavicle, scapula and humerus. inside_bowel: at a station, the part of what the map
+    of the bowel holds that is taken for a node: the map is coarse.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -22,6 +23,7 @@ class Nodes(BaseModel):
     near_shoulder: float = Field(ge=0, le=1)
     near_shoulder_mm: float = Field(gt=0)
     elsewhere: float = Field(ge=0, le=1)
+    inside_bowel: float = Field(ge=0, le=1)
 
 
 class Heart(BaseModel):

@@ -20,7 +20,7 @@ def organ_probabilities(
     divided: Shares,
     nearby: dict[int, float],
     centre_lps_mm: npt.NDArray[np.float64],
-    in_canal: float,
+    in_regions: tuple[float, float],
     *,
     places: Places,
     options: Options,
@@ -29,8 +29,12 @@ def organ_probabilities(
 
     An organ that holds ``sure_share`` of the uptake is named; a second one from ``mixture_share`` on stays in the mixture.
     Where no organ holds that much, the largest share, the nearest surface and the node stations divide the place between them.
+    in_regions: share of the uptake in the spinal canal and in the mediastinum, which no organ of the maps holds.
     """
+    in_canal, in_mediastinum = in_regions
+    station = _node_station(nearby, places, centre_lps_mm, options.nodes)
     held = _by_organ(divided.near, places)
+    _give_to_nodes(held, in_mediastinum, station, options.nodes)
     if in_canal > 0 and any(s is not None and s.level is not None for s in places.structures):
         # an epidural mass goes with the vertebra it touches; alone in the canal it is no organ of the vocabulary
         into = Organ.BONE if held.get(Organ.BONE, 0.0) > 0 else Organ.OTHER
@@ -39,13 +43,19 @@ def organ_probabilities(
     if ranked and ranked[0][1] >= options.sure_share:
         kept = [ranked[0], *(item for item in ranked[1:] if item[1] >= options.mixture_share)]
         return _normal(dict(kept)), ("ORGAN_MIXED",) if len(kept) > 1 else ()
-    weights = {organ: min(1.0, share / options.sure_share) for organ, share in ranked if share >= 0.05}
+    inside = _by_organ(divided.inside, places)
+    weights = {}
+    for organ, share in ranked:
+        # a lytic lesion is a hole in the map of its bone; what only touches another organ lies outside it
+        full = share if organ in (Organ.BONE, Organ.LYMPH_NODE) else min(share, inside.get(organ, 0.0))
+        if share >= 0.05:
+            weights[organ] = max(share, min(1.0, full / options.sure_share))
     if not weights:
         near = _nearest(nearby, places)
         if near is not None and near[1] <= options.nearest_mm:
             weights[near[0]] = options.nearest_weight * (1.0 - near[1] / options.nearest_mm)
     rest = max(0.0, 1.0 - sum(weights.values()))
-    node = _node_probability(nearby, places, centre_lps_mm, options.nodes)
+    node = max(station, options.nodes.elsewhere)
     for organ, part in ((Organ.LYMPH_NODE, node), (Organ.SOFT_TISSUE, 1.0 - node)):
         weights[organ] = weights.get(organ, 0.0) + rest * part
     return _normal(weights), ("OUTSIDE_NAMED_ORGANS",)
@@ -143,24 +153,51 @@ def _nearest(nearby: dict[int, float], places: Places) -> tuple[Organ, float] | 
     return organ, distance
 
 
-def _node_probability(nearby: dict[int, float], places: Places, centre_lps_mm: npt.NDArray[np.float64], nodes: Nodes) -> float:
-    """How likely the place is a node station, by the landmarks within reach; the strongest landmark speaks."""
-    said = [nodes.elsewhere]
+def _give_to_nodes(held: dict[Organ, float], in_mediastinum: float, station: float, nodes: Nodes) -> None:
+    """The mediastinum's uptake to its nodes, and at a node station of the abdomen a part of the bowel's.
+
+    Widening the maps by a voxel gives the narrow mediastinum to the organs round it; here it gets its share back. The map of
+    the bowel is coarse, and its metastases are rare beside those of nodes.
+    """
+    if in_mediastinum > 0:
+        total = sum(held.values())
+        fit = min(1.0, (1.0 - in_mediastinum) / total) if total > 0 else 1.0
+        for organ in held:
+            held[organ] *= fit
+        held[Organ.LYMPH_NODE] = held.get(Organ.LYMPH_NODE, 0.0) + in_mediastinum * nodes.mediastinum
+        held[Organ.SOFT_TISSUE] = held.get(Organ.SOFT_TISSUE, 0.0) + in_mediastinum * (1.0 - nodes.mediastinum)
+    bowel = held.get(Organ.GI, 0.0)
+    if bowel > 0 and station > 0:
+        held[Organ.GI] = bowel * (1.0 - nodes.inside_bowel * station)
+        held[Organ.LYMPH_NODE] = held.get(Organ.LYMPH_NODE, 0.0) + bowel * nodes.inside_bowel * station
+
+
+def _node_station(nearby: dict[int, float], places: Places, centre_lps_mm: npt.NDArray[np.float64], nodes: Nodes) -> float:
+    """How likely a focus here that no organ holds is a node: the strongest word of the landmarks within reach, or 0."""
+    said = [0.0]
     inside = places.region("mediastinum", centre_lps_mm[None, :])
     if inside is not None and inside[0]:
         said.append(nodes.mediastinum)
-    vessels: tuple[str, ...] = ("aorta", "inferior_vena_cava", "iliac_artery", "iliac_vein")
-    if not places.codes(*vessels):
-        vessels = ("vertebra",)  # the great vessels run along the spine
-    for keys, limit, value in (
+    vessels = places.codes("aorta", "inferior_vena_cava", "iliac_artery", "iliac_vein")
+    if not places.codes("inferior_vena_cava"):
+        vessels |= _spine_behind(nearby, places, float(centre_lps_mm[1]))  # the great vessels run along the front of the spine
+    for codes, limit, value in (
         (vessels, nodes.near_aorta_mm, nodes.near_aorta),
-        (("hip", "sacrum"), nodes.near_hip_mm, nodes.near_hip),
-        (("clavicle", "scapula", "humerus"), nodes.near_shoulder_mm, nodes.near_shoulder),
+        (places.codes("hip", "sacrum", "femur"), nodes.near_hip_mm, nodes.near_hip),
+        (places.codes("clavicle", "scapula", "humerus"), nodes.near_shoulder_mm, nodes.near_shoulder),
     ):
-        distances = [nearby[code] for code in places.codes(*keys) if code in nearby]
+        distances = [nearby[code] for code in codes if code in nearby]
         if distances and min(distances) <= limit:
             said.append(value)
     return max(said)
+
+
+def _spine_behind(nearby: dict[int, float], places: Places, y: float) -> frozenset[int]:
+    """Codes of the vertebrae within reach whose middle lies behind a place (LPS y grows to the back)."""
+    marks = places.landmarks()
+    vertebrae = [code for code in places.codes("vertebra") if code in nearby]
+    keys = {code: structure.key for code in vertebrae if (structure := places.structures[code]) is not None}
+    return frozenset(code for code, key in keys.items() if key in marks and marks[key].centre[1] > y)
 
 
 def _rank(organ: Organ) -> int:
