@@ -485,6 +485,23 @@ def test_a_focus_that_falls_off_on_every_side_is_no_muscle_though_the_hearts_map
     assert _fired(organs.ordinary_uptake(wall), "ORGAN_HEART").odds == OPTIONS.masks.organs["heart"].odds
 
 
+def test_a_focus_over_a_kidney_is_rather_an_adrenal_and_what_the_map_calls_bowel_there_may_count() -> None:
+    kidney = Structure("kidney_left", StructureKind.ORGAN, Organ.KIDNEY), _box((175, 140, 265), (16, 20, 24))
+    stomach = Structure("stomach", StructureKind.ORGAN, Organ.GI), _box((170, 100, 295), (24, 12, 24))
+    anatomy = _anatomy(kidney, stomach)
+    adrenal = _case(_box((165, 104, 294), (6, 6, 6)), 9.0, anatomy)
+    assert adrenal.site.organ_probabilities[0][0] is Organ.ADRENAL
+    _fired(organs.bowel(adrenal), "R11_BOWEL_OR_ADRENAL")
+    assert urinary.renal_bed(adrenal) is None
+    before = _case(_box((165, 92, 272), (6, 4, 6)), 9.0, anatomy)  # too low and too far before the spine
+    assert before.probability_of(Organ.ADRENAL) == 0.0
+    named = _anatomy(
+        kidney, stomach, (Structure("adrenal_right", StructureKind.ORGAN, Organ.ADRENAL), _box((70, 120, 290), SPOT))
+    )
+    elsewhere = _case(_box((165, 104, 294), (6, 6, 6)), 9.0, named)
+    assert elsewhere.probability_of(Organ.ADRENAL) == 0.0  # a map that names adrenals is believed
+
+
 def test_a_small_focus_high_in_the_hearts_map_is_rather_a_node_and_a_large_or_low_one_the_heart() -> None:
     anatomy = _anatomy(HEART)
     for mask, first in (

@@ -41,6 +41,26 @@ class Heart(BaseModel):
     lung: float = Field(ge=0, le=1)
 
 
+class Adrenal(BaseModel):
+    """Where adrenals lie, which the built-in anatomy does not name: a focus of at most small_ml from below_mm under to above_mm
+    over the top of a kidney, aside_low_mm to aside_high_mm beside the middle of the spine on that side and front_low_mm to
+    front_high_mm before the front of the vertebral body. It is an adrenal with probability ``share``, or ``in_liver`` where the
+    map of the liver holds it; where another organ than bowel, stomach or liver does, that organ keeps it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    small_ml: float = Field(ge=0)
+    below_mm: float = Field(ge=0)
+    above_mm: float = Field(ge=0)
+    aside_low_mm: float = Field(ge=0)
+    aside_high_mm: float = Field(gt=0)
+    front_low_mm: float
+    front_high_mm: float
+    share: float = Field(ge=0, le=1)
+    in_liver: float = Field(ge=0, le=1)
+
+
 class Options(BaseModel):
     """[localize]
 
@@ -67,3 +87,4 @@ class Options(BaseModel):
     other_layer: float = Field(ge=0, lt=0.5)
     nodes: Nodes
     heart: Heart
+    adrenal: Adrenal

@@ -42,7 +42,7 @@ def organ_probabilities(
     ranked = sorted(held.items(), key=lambda item: (-round(item[1], 6), _rank(item[0])))
     if ranked and ranked[0][1] >= options.sure_share:
         kept = [ranked[0], *(item for item in ranked[1:] if item[1] >= options.mixture_share)]
-        return _normal(dict(kept)), ("ORGAN_MIXED",) if len(kept) > 1 else ()
+        return normal(dict(kept)), ("ORGAN_MIXED",) if len(kept) > 1 else ()
     inside = _by_organ(divided.inside, places)
     weights = {}
     for organ, share in ranked:
@@ -58,7 +58,7 @@ def organ_probabilities(
     node = max(station, options.nodes.elsewhere)
     for organ, part in ((Organ.LYMPH_NODE, node), (Organ.SOFT_TISSUE, 1.0 - node)):
         weights[organ] = weights.get(organ, 0.0) + rest * part
-    return _normal(weights), ("OUTSIDE_NAMED_ORGANS",)
+    return normal(weights), ("OUTSIDE_NAMED_ORGANS",)
 
 
 def contradicted(
@@ -85,33 +85,7 @@ def contradicted(
         return organs, ()
     given = options.other_layer
     mixed = {organ: p * (1.0 - given) for organ, p in organs} | dict.fromkeys(sorted(others, key=_rank), given / len(others))
-    return _normal(mixed), ("ORGAN_LAYERS_DISAGREE",)
-
-
-def beside_the_heart(
-    organs: Probabilities,
-    volume_ml: float,
-    centre_lps_mm: npt.NDArray[np.float64],
-    nearby: dict[int, float],
-    *,
-    places: Places,
-    options: Options,
-) -> Probabilities:
-    """The probabilities of a small focus in the heart's map, shared with the nodes or the lung that the map reaches over."""
-    rule, mark = options.heart, places.landmarks().get("heart")
-    if not organs or organs[0][0] is not Organ.HEART or mark is None or volume_ml > rule.small_ml:
-        return organs
-    height = float(centre_lps_mm[2] - mark.low[2]) / max(mark.high[2] - mark.low[2], 1e-6)
-    lung = [nearby[code] for code in places.codes("lung") if code in nearby]
-    mixed = dict(organs)
-    for other, share, near in (
-        (Organ.LYMPH_NODE, rule.node, height >= rule.upper_from),
-        (Organ.LUNG, rule.lung, bool(lung) and min(lung) <= options.nearest_mm),
-    ):
-        if near:
-            mixed = {organ: p * (1.0 - share) for organ, p in mixed.items()}
-            mixed[other] = mixed.get(other, 0.0) + share
-    return _normal(mixed)
+    return normal(mixed), ("ORGAN_LAYERS_DISAGREE",)
 
 
 def main_structure(
@@ -204,7 +178,7 @@ def _rank(organ: Organ) -> int:
     return _PRIORITY.index(organ) if organ in _PRIORITY else len(_PRIORITY) + list(Organ).index(organ)
 
 
-def _normal(weights: dict[Organ, float]) -> Probabilities:
+def normal(weights: dict[Organ, float]) -> Probabilities:
     total = sum(weights.values())
     ranked = sorted(weights.items(), key=lambda item: (-round(item[1], 9), _rank(item[0])))
     return tuple((organ, weight / total) for organ, weight in ranked if weight > 0)

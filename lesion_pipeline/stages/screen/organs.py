@@ -101,6 +101,9 @@ def plain_bowel(case: Case) -> Outcome:
 
 def _bowel(case: Case, *, patterns: bool) -> Outcome:
     rule = case.scene.options.bowel
+    if patterns and case.probability_of(Organ.ADRENAL) >= rule.adrenal_from and case.probability_of(Organ.LIVER) < 0.5:
+        text = "where the adrenal lies, which stomach and bowel touch: their uptake cannot be told from its"
+        return Fired("R11_BOWEL_OR_ADRENAL", text, odds=rule.station_odds)
     if not case.places.codes(*rule.keys):
         return _unmapped_bowel(case, patterns=patterns)
     share = case.share(*rule.keys)

@@ -147,7 +147,8 @@ class Ureter(Table):
 class RenalBed(Table):
     """R10 for the collecting system: beside the vertebrae of ``levels``, within kidney_mm of that side's kidney.
 
-    unmapped_odds: where no map names that kidney, from hot_suv on. pelvis_odds: as hot and no higher or lower than that kidney.
+    unmapped_odds: where no map names that kidney, from hot_suv on. pelvis_odds: as hot and within hilum_mm of the height of
+    that kidney's middle.
     """
 
     levels: tuple[str, ...]
@@ -160,6 +161,7 @@ class RenalBed(Table):
     hot_suv: float
     odds: float
     unmapped_odds: float
+    hilum_mm: float
     pelvis_odds: float
 
 
@@ -198,6 +200,7 @@ class Bowel(Table):
     several_odds and no floor. station_odds: inside the map but where nodes lie.
     unmapped_odds: for a focus of the abdominal cavity when no map names the bowel, unless it lies within retroperitoneum_mm
     of the aorta, where nodes are; a map of the bowel that ends within near_mm of the focus may have missed its loop.
+    adrenal_from: probability of an adrenal from which a focus has station_odds too.
     rectum_mm, rectum_front_mm: before the lower half of the sacrum the rectum lies this near the midline and to this depth.
     """
 
@@ -217,6 +220,7 @@ class Bowel(Table):
     odds: float
     unmapped_odds: float
     retroperitoneum_mm: float
+    adrenal_from: float
     rectum_mm: float
     rectum_front_mm: float
 

@@ -119,11 +119,11 @@ def _beside_kidney(case: Case, side: str, where: str) -> Fired | None:
         odds = rule.unmapped_odds if hot else rule.odds
         return Fired("R10_RENAL_BED", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
     away = case.distance(f"kidney_{side}")
-    if away is None or away > rule.kidney_mm:
+    if away is None or away > rule.kidney_mm or case.probability_of(Organ.ADRENAL) >= case.scene.options.bowel.adrenal_from:
         return None
     text = f"renal bed: {where}, {away:.0f} mm from the kidney"
-    if hot and kidney.low[2] <= case.centre[2] <= kidney.high[2]:
-        text += ", at its height and as hot as urine"
+    if hot and abs(case.centre[2] - kidney.centre[2]) <= rule.hilum_mm:
+        text += ", at the height of its hilum and as hot as urine"
         return Fired("R10_RENAL_PELVIS", text, odds=rule.pelvis_odds, klass=LesionClass.PHYSIOLOGIC)
     return Fired("R10_RENAL_BED", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
 
