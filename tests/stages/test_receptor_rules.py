@@ -157,6 +157,9 @@ def test_a_single_small_focus_at_the_corner_of_an_orbit_is_doubted_as_a_lacrimal
     assert "44 mm beside the midline, 78 mm before and 50 mm above the atlas" in said.text
     (large,) = _cases((_ball(194, 62, 770, 12), 6.0), hu=600.0)
     assert glands.head_glands(large) is None
+    brain = _anatomy((Structure("brain", StructureKind.ORGAN, Organ.BRAIN), ((190, 62, 770), (24, 24, 20))))
+    (overlapped,) = _cases((place, 6.0), anatomy=brain)
+    _fired(glands.head_glands(overlapped), "GLANDS_LACRIMAL")
     (temple,) = _cases((_ball(206, 100, 770, 4), 6.0), hu=600.0)
     assert glands.head_glands(temple) is None
 
@@ -312,6 +315,17 @@ def test_what_lies_in_bone_is_no_stretch_of_bowel_and_beside_the_map_it_is_less_
     assert said is None or (isinstance(said, Fired) and said.code != "R11_BOWEL_STRETCHES")
 
 
+def test_beside_the_bowels_map_a_place_of_nodes_is_doubted_less() -> None:
+    likes = [(_ball(*where, 6), 6.0) for where in ((190, 60, 250), (170, 60, 290), (200, 60, 290))]
+    loops = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), ((180, 60, 270), (40, 40, 40))))
+    node, *_ = _cases((_ball(178, 112, 270, 4), 6.0), *likes, anatomy=loops)
+    said = _fired(abdomen.gut(node), "R11_BOWEL_STRETCHES")
+    assert node.site.organ is Organ.LYMPH_NODE
+    assert said.odds == OPTIONS.gut.station_odds
+    loop, *_ = _cases((_ball(214, 60, 250, 4), 6.0), *likes, anatomy=loops)
+    assert _fired(abdomen.gut(loop), "R11_BOWEL_STRETCHES").odds == OPTIONS.gut.many_odds
+
+
 def test_a_hot_round_focus_of_a_node_station_is_not_dismissed_as_bowel() -> None:
     around = (Structure("bowel", StructureKind.ORGAN, Organ.GI), ((180, 90, 270), (40, 40, 40)))
     beside = [_ball(178, 116, 270), _ball(190, 60, 250), _ball(150, 60, 290), _ball(200, 60, 300)]
@@ -332,8 +346,10 @@ def test_a_large_uptake_of_bowel_beside_the_great_vessels_is_a_question() -> Non
     bowel = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), ((178, 88, 270), (30, 16, 30))))
     large: Box = ((178, 118, 270), (16, 18, 16))
     (case,) = _cases((large, 8.0), anatomy=bowel)
-    assert case.site.organ is Organ.GI
-    assert _fired(abdomen.gut(case), "R11_BOWEL_OR_NODE").odds == OPTIONS.gut.node_odds
+    assert case.site.structure == "bowel"
+    said = _fired(abdomen.gut(case), "R11_BOWEL_OR_NODE")
+    assert said.odds == OPTIONS.gut.node_odds
+    assert said.floor == OPTIONS.gut.node_floor >= OPTIONS.decide.excluded_below
     (elsewhere,) = _cases((large, 8.0))
     assert abdomen.gut(elsewhere) is None
 

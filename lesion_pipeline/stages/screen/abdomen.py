@@ -144,7 +144,7 @@ def _like_a_node(case: Case, said: Fired) -> Fired | None:
     if case.suv_max < rule.faint_suv or case.elongation >= rule.elongation:
         return None
     text = f"{said.text}; but round and hot where nodes lie, beside the great vessels or the pelvic wall: bowel or node?"
-    return Fired("R11_BOWEL_OR_NODE", text, odds=rule.node_odds)
+    return Fired("R11_BOWEL_OR_NODE", text, odds=rule.node_odds, floor=rule.node_floor)
 
 
 def _in_iliac_fossa(case: Case) -> bool:
@@ -191,16 +191,20 @@ def _one_of_many(case: Case, said: Fired) -> Fired | None:
         "bowel takes up this tracer in stretches"
     )
     odds = rule.many_odds if _in_bowel(case) else rule.beside_odds
+    if case.site.organ is Organ.LYMPH_NODE and at_a_node_station(case) and not _in_iliac_fossa(case):
+        odds = rule.station_odds
+        text += "; but the place is one of nodes"
     return Fired("R11_BOWEL_STRETCHES", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
 
 
 def _station(case: Case) -> Fired | None:
     """Where nodes lie: large but faint is bowel, for a node of that size is brighter."""
     rule, volume = case.scene.options.gut, case.measures.volume_ml
-    if volume >= rule.large_ml and case.suv_max >= rule.faint_suv and case.site.organ is Organ.GI:
-        text = f"{volume:.0f} ml against the bowel's map, beside the great vessels or the pelvic wall: bowel or nodes?"
-        return Fired("R11_BOWEL_OR_NODE", text, odds=rule.node_odds)
-    if volume < rule.station_ml or case.suv_max >= rule.faint_suv:
+    faint_and_large = volume >= rule.station_ml and case.suv_max < rule.faint_suv
+    if case.site.structure.startswith(case.scene.options.bowel.keys) and not faint_and_large:
+        text = f"{volume:.1f} ml against the bowel's map, beside the great vessels or the pelvic wall: bowel or node?"
+        return Fired("R11_BOWEL_OR_NODE", text, odds=rule.node_odds, floor=rule.node_floor)
+    if not faint_and_large:
         return None
     text = f"bowel rather than a node: {volume:.0f} ml but SUVmax only {case.suv_max:.1f}; bowel takes up this tracer"
     return Fired("R11_BOWEL_FAINT", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)

@@ -27,8 +27,10 @@ def head_glands(case: Case) -> Outcome:
     if floor is None:
         return NotAsked(_CODE, f"neither {rule.below_level} nor lungs in the anatomy")
     middle = _midline(case)
-    if middle is None or not _in_head(case, floor):
+    if middle is None:
         return None
+    if not _in_head(case, floor):  # the map of the brain may reach the orbit's corner
+        return _lacrimal(case, rule, middle)
     soft = _in_soft_tissue(case, rule)
     twin = _partner(case, rule, middle, floor)
     if twin is not None and (soft or _ratio(case.suv_max, twin.suv_max) <= rule.bone_suv_ratio):

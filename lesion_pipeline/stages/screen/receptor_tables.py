@@ -97,9 +97,10 @@ class Gut(Table):
     large_ml: from this volume on, or longer than ``elongation``, it has the form of bowel. pelvis_mm: half the pelvis' width.
     many, alike, many_odds: a focus inside mapped bowel with at least ``many`` others there that have ``alike`` of its SUVmax;
     beside_odds: beside the map.
-    node_odds: in the bowel's map, but where nodes lie, as hot as nodes are and round; vessels_mm: from the midline, what lies
-    farther out above the hip joints is lateral of the iliac vessels and no node. adrenal_mm, adrenal_odds: the same within
-    so much of the front of a kidney's top, where the adrenal lies.
+    station_odds: beside the map where a node is the likelier organ. node_odds, node_floor: in the bowel's map or against it,
+    but where nodes lie, as hot as nodes are and round; the floor holds against rules of the same place. vessels_mm: from the
+    midline, what lies farther out above the hip joints is lateral of the iliac vessels and no node. adrenal_mm, adrenal_odds:
+    the same within so much of the front of a kidney's top, where the adrenal lies.
     """
 
     node_front_mm: float
@@ -117,7 +118,9 @@ class Gut(Table):
     form_odds: float
     many_odds: float
     beside_odds: float
+    station_odds: float
     node_odds: float
+    node_floor: float = Field(ge=0, lt=1)
     vessels_mm: float
     adrenal_mm: float
     adrenal_odds: float
