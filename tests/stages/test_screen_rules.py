@@ -180,6 +180,10 @@ def test_r3_activated_marrow_must_be_exceeded() -> None:
     assert "1.5 times the marrow beside it" in said.text
     assert marrow.activation(_with_marrow(clear, even)) is None  # a lesion in active marrow
     assert marrow.activation(_with_marrow(faint, dict.fromkeys(("L4", "L5"), 2.6))) is None  # two diseased vertebrae
+    lower = {"C7": 1.0, "T1": 1.5, "T12": 1.5} | dict.fromkeys(("L1", "L2", "L3", "L4", "L5"), 2.6)
+    assert "71 % of the vertebrae" in _fired(marrow.activation(_with_marrow(faint, lower)), "R3_MARROW").text
+    chest = _case(_box((120, 136, 350), SPOT), 3.0)
+    assert marrow.activation(_with_marrow(chest, lower, liver=2.2)) is None  # its own neighbourhood is quiet
 
 
 def test_a_focus_is_held_against_the_marrow_of_its_own_neighbourhood() -> None:

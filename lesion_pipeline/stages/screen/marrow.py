@@ -78,9 +78,11 @@ def activation(case: Case) -> Outcome:
     if brighter < rule.share or (spleen is not None and spleen.median < references.liver.mean):
         return None
     middle = float(np.median(levels))
-    varies = 1.4826 * float(np.median(np.abs(levels - middle))) / max(middle, 1e-6)
-    ratio = case.suv_max / max(neighbouring_marrow(case) or middle, 1e-6)
-    if varies >= rule.max_cv or ratio >= rule.ratio:
+    # from one level to the next: a rise towards the pelvis is no unevenness
+    steps = 1.4826 * float(np.median(np.abs(np.diff(levels)))) / np.sqrt(2.0) / max(middle, 1e-6)
+    beside = neighbouring_marrow(case) or middle
+    ratio = case.suv_max / max(beside, 1e-6)
+    if steps >= rule.max_cv or beside <= references.liver.mean or ratio >= rule.ratio:
         return None
     text = (
         f"activated marrow: {100 * brighter:.0f} % of the vertebrae are brighter than the liver, "

@@ -52,8 +52,8 @@ class Muscle(Table):
 
 
 class MarrowActivation(Table):
-    """R3. share of vertebrae whose marrow exceeds the liver, variation between them, and what a lesion must then reach (SUVmax
-    over the marrow beside it).
+    """R3. share of vertebrae whose marrow exceeds the liver, variation from one to the next, and what a lesion must then reach
+    (SUVmax over the marrow beside it, which exceeds the liver too).
 
     Rule MARROW: odds are (SUVpeak over the marrow of the ``neighbours`` vertebrae above and below / even_ratio) ** steepness,
     held between least_odds and most_odds.
