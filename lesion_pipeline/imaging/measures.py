@@ -64,10 +64,12 @@ def suv_peak(volume: Volume, voxels: Voxels) -> float:
     shape = np.array(volume.grid.shape)
     reach = np.abs(offsets).max(axis=0)
     total = np.zeros(len(centres), dtype=np.float64)
-    if np.all(centres.min(axis=0) >= reach) and np.all(centres.max(axis=0) + reach < shape):
-        strides = np.array([shape[1] * shape[2], shape[2], 1], dtype=np.int64)
-        flat = np.ascontiguousarray(volume.values).reshape(-1)
-        at = centres @ strides
+    low, high = centres.min(axis=0) - reach, centres.max(axis=0) + reach + 1
+    if np.all(low >= 0) and np.all(high <= shape):
+        around = np.ascontiguousarray(volume.values[tuple(slice(a, b) for a, b in zip(low, high, strict=True))])
+        strides = np.array([around.shape[1] * around.shape[2], around.shape[2], 1], dtype=np.int64)
+        flat = around.reshape(-1)
+        at = (centres - low) @ strides
         for offset, weight in zip(offsets @ strides, weights, strict=True):
             total += weight * flat[at + offset]
         return float(total.max())
