@@ -34,6 +34,10 @@ class Landmark:
     low: tuple[float, float, float]
     high: tuple[float, float, float]
 
+    def height_of(self, z: float) -> float:
+        """Height of LPS z in the structure: 0 at its foot, 1 at its top."""
+        return (z - self.low[2]) / max(self.high[2] - self.low[2], 1e-6)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Layer:

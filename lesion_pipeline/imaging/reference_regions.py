@@ -82,7 +82,7 @@ class OrganUptake:
     median: float
     mad: float
     samples: int
-    upper: float = 0.0
+    upper: float
 
 
 @dataclass(frozen=True, slots=True)

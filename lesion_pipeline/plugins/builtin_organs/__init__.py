@@ -25,7 +25,7 @@ from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, lattice
 from lesion_pipeline.plugins.builtin_organs.network import load, predict
 from lesion_pipeline.plugins.builtin_organs.regions import Labels, name_bones
 from lesion_pipeline.plugins.builtin_organs.skeleton import find_bone
-from lesion_pipeline.plugins.builtin_organs.soft import find_mediastinum, find_soft_organs, seems_mirrored
+from lesion_pipeline.plugins.builtin_organs.soft import between_lungs, find_mediastinum, find_soft_organs, seems_mirrored
 from lesion_pipeline.plugins.builtin_organs.vocabulary import STRUCTURES, VALUE
 
 _STAGE = "delineate"
@@ -106,8 +106,9 @@ class BuiltinOrgans:
         frame = find_frame(hu, body, bone, chest, step)
         labels: Labels = np.where(body, VALUE["body"], 0).astype(np.uint16)
         seen = network_organs(found, hu, (body, bone), chest, frame)
-        soft = find_soft_organs(hu, suv, (body, bone), (chest, frame), seen)
-        labels[find_mediastinum(chest, frame) & body] = VALUE["mediastinum"]
+        between = between_lungs(chest)
+        soft = find_soft_organs(hu, suv, (body, bone), (chest, frame, between), seen)
+        labels[find_mediastinum(between, frame) & body] = VALUE["mediastinum"]
         for key, mask in soft.items():
             labels[mask] = VALUE[key]
         labels[chest.left & ~bone] = VALUE["lung_left"]

@@ -52,15 +52,15 @@ def find_soft_organs(
     hu: Floats,
     suv: Floats | None,
     tissue: tuple[Mask, Mask],
-    places: tuple[Chest, BodyFrame],
+    places: tuple[Chest, BodyFrame, Mask],
     seen: Mapping[str, Mask],
 ) -> dict[str, Mask]:
     """Masks by structure key, each (ni, nj, nk); only organs that were found are in it.
 
-    suv: the PET on the lattice, if any. tissue: the body, and its bones. seen: what the network found. The rules keep it where
-    it can be, find what it missed, and let the PET sharpen it.
+    suv: the PET on the lattice, if any. tissue: the body, and its bones. places: lungs, landmarks, and ``between_lungs``.
+    seen: what the network found. The rules keep it where it can be, find what it missed, and let the PET sharpen it.
     """
-    chest, frame = places
+    chest, frame, between = places
     bone = tissue[1]
     boneless = tissue[0] & ~bone
     step = frame.step_mm
@@ -70,7 +70,7 @@ def find_soft_organs(
     _brain(out, frame)
     lateral = np.broadcast_to(frame.lateral_mm(hu.shape), hu.shape)
     behind = np.broadcast_to(frame.behind_mm(hu.shape), hu.shape)
-    windows = _windows(chest, frame, (lateral, behind), _inside_ribs(bone, chest, step))
+    windows = _windows(frame, (lateral, behind), _inside_ribs(bone, chest, step), between)
     for key, (_, window) in windows.items():
         if key in out and (out[key] & grown(window, 20.0, step)).sum() < _LEAST_IN_WINDOW * out[key].sum():
             del out[key]
@@ -97,9 +97,9 @@ def find_soft_organs(
     return out
 
 
-def find_mediastinum(chest: Chest, frame: BodyFrame) -> Mask:
-    """Between the lungs, above the level where they end and below their top: organs, vessels and bones are drawn over it."""
-    out = _between(chest)
+def find_mediastinum(between: Mask, frame: BodyFrame) -> Mask:
+    """What lies ``between_lungs`` above the level where they end: organs, vessels and bones are drawn over it."""
+    out = between.copy()
     if frame.base is not None:
         out[:, :, : frame.base + round(_ABOVE_DIAPHRAGM_MM / frame.step_mm)] = False
     return out
@@ -164,7 +164,7 @@ def _inside_ribs(bone: Mask, chest: Chest, step_mm: float) -> Mask:
 
 
 def _windows(
-    chest: Chest, frame: BodyFrame, place: tuple[Floats, Floats], inside_ribs: Mask
+    frame: BodyFrame, place: tuple[Floats, Floats], inside_ribs: Mask, between: Mask
 ) -> dict[str, tuple[_Search, Mask]]:
     step = frame.step_mm
     lateral, behind = place
@@ -191,7 +191,6 @@ def _windows(
             & (lateral > -70.0)
             & (lateral < 120.0)
         )
-        between = _between(chest)
         out["heart"] = (_HEART, heart & between)
     left, right = frame.heads
     if left is not None and right is not None:
@@ -207,7 +206,7 @@ def _muscle_of_back(lateral: Floats, behind: Floats) -> Mask:
     return np.asarray((np.abs(lateral) < 75.0) & (behind > 5.0))
 
 
-def _between(chest: Chest) -> Mask:
+def between_lungs(chest: Chest) -> Mask:
     """Between the lungs: inside the convex hull of both in a slice, and in neither."""
     lungs = chest.lungs
     out = np.zeros(lungs.shape, dtype=bool)

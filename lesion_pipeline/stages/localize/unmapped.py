@@ -26,11 +26,10 @@ def beside_the_heart(
     rule, mark = options.heart, places.landmarks().get("heart")
     if not organs or organs[0][0] is not Organ.HEART or mark is None or volume_ml > rule.small_ml:
         return organs
-    height = float(centre_lps_mm[2] - mark.low[2]) / max(mark.high[2] - mark.low[2], 1e-6)
     lung = [nearby[code] for code in places.codes("lung") if code in nearby]
     mixed = dict(organs)
     for other, share, near in (
-        (Organ.LYMPH_NODE, rule.node, height >= rule.upper_from),
+        (Organ.LYMPH_NODE, rule.node, mark.height_of(float(centre_lps_mm[2])) >= rule.upper_from),
         (Organ.LUNG, rule.lung, bool(lung) and min(lung) <= options.nearest_mm),
     ):
         if near:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import edt
 import numpy as np
+import numpy.typing as npt
 
 from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.imaging.components import box, mask_of
@@ -51,7 +52,8 @@ def not_its_own(case: Case, organ: str, key: str) -> Fired | None:
 def _apart(case: Case, code: str, key: str, share: float) -> Fired:
     """A focus on its own, by the height it has in the organ's map."""
     masks, measures = case.scene.options.masks, case.measures
-    upper = _height_in(case, key) >= masks.upper_from
+    mark = case.scene.landmarks.get(key)
+    upper = mark is not None and mark.height_of(float(case.centre[2])) >= masks.upper_from
     where = "at the height of the hila and the atria, where nodes lie" if upper else "but at the height of the chambers"
     said = (
         f"focus of {measures.volume_ml:.1f} ml with SUVmax {case.suv_max:.1f} in the map of the {key.replace('_', ' ')}: it "
@@ -60,35 +62,30 @@ def _apart(case: Case, code: str, key: str, share: float) -> Fired:
     return Fired(f"{code}_APART", said, odds=masks.upper_odds if upper else masks.apart_odds)
 
 
+def _shell(case: Case, reach_mm: tuple[float, float]) -> npt.NDArray[np.int64]:
+    """Indices (n, 3) of the places from beyond the first to the second distance round a finding."""
+    candidate = case.finding.located.candidate
+    grid = candidate.grid
+    window = box(candidate.voxels, grid.shape, int(np.ceil(reach_mm[1] / min(grid.spacing_mm))))
+    away = edt.edt(~mask_of(candidate.voxels, window), anisotropy=grid.spacing_mm, parallel=1)
+    near = np.argwhere((away > reach_mm[0]) & (away <= reach_mm[1]))
+    return np.asarray(near + [w.start for w in window], dtype=np.int64)
+
+
 def _lung_round(case: Case) -> float | None:
     """Share of the places 4 to 12 mm round a finding whose density is that of lung; None unless the CT reaches all of them."""
-    masks, candidate = case.scene.options.masks, case.finding.located.candidate
-    grid = candidate.grid
-    window = box(candidate.voxels, grid.shape, int(np.ceil(_SHELL_MM[1] / min(grid.spacing_mm))))
-    away = edt.edt(~mask_of(candidate.voxels, window), anisotropy=grid.spacing_mm, parallel=1)
-    shell = np.argwhere((away > _SHELL_MM[0]) & (away <= _SHELL_MM[1])) + [w.start for w in window]
-    hu = case.scene.hounsfield(grid.world(shell), case.frame) if len(shell) else None
-    return float(np.mean(hu < masks.lung_hu)) if hu is not None else None
+    shell = _shell(case, _SHELL_MM)
+    hu = case.scene.hounsfield(case.finding.located.candidate.grid.world(shell), case.frame) if len(shell) else None
+    return float(np.mean(hu < case.scene.options.masks.lung_hu)) if hu is not None else None
 
 
 def _falls_off(case: Case) -> float | None:
     """Share of the places 3 to 8 mm round a finding below half its SUVmax; None without a PET."""
-    pet, candidate = case.scene.study.pet, case.finding.located.candidate
-    if pet is None or not candidate.grid.same_as(pet.grid):
+    pet = case.scene.study.pet
+    if pet is None or not case.finding.located.candidate.grid.same_as(pet.grid):
         return None
-    grid = candidate.grid
-    window = box(candidate.voxels, grid.shape, int(np.ceil(_FALL_MM[1] / min(grid.spacing_mm))))
-    away = edt.edt(~mask_of(candidate.voxels, window), anisotropy=grid.spacing_mm, parallel=1)
-    shell = pet.values[window][(away > _FALL_MM[0]) & (away <= _FALL_MM[1])]
-    return float(np.mean(shell < 0.5 * case.suv_max)) if len(shell) else None
-
-
-def _height_in(case: Case, key: str) -> float:
-    """Height of a case in the map of an organ: 0 at its foot, 1 at its top; 0 where the organ is not known."""
-    mark = case.scene.landmarks.get(key)
-    if mark is None:
-        return 0.0
-    return float((case.centre[2] - mark.low[2]) / max(mark.high[2] - mark.low[2], 1e-6))
+    shell = _shell(case, _FALL_MM)
+    return float(np.mean(pet.values[tuple(shell.T)] < 0.5 * case.suv_max)) if len(shell) else None
 
 
 def _outshines(case: Case, organ: str, key: str) -> bool:
