@@ -19,6 +19,7 @@ from lesion_pipeline.simulate.sites import (
     STATIONS,
     beside_organs,
     host_distance,
+    into_bone,
     place_in,
     points_at,
     roomy,
@@ -179,6 +180,8 @@ def _in_vertebra(plan: LesionPlan, body: Body, rng: np.random.Generator) -> Plac
     where, _, level = plan.site.partition(":")
     v: Vertebra = body.spine[level]
     centre = vertebra_point(v, where, plan.diameter_mm, rng) + v.axes @ np.array(plan.shift)
+    if plan.kind == "metastasis" and not any(plan.shift):
+        centre = into_bone(body, v.key, centre)
     solid: Solid = _blob(plan, centre, rng, v.axes[:, 2] if where == "band" else None)
     keys, levels = [v.key], [level]
     if plan.bridge_to is not None:

@@ -37,6 +37,8 @@ _STATION_REACH_MM, _STATION_STEP_MM = 28.0, 4.0
 #: Share of a lesion's ball that must lie where it belongs.
 _ROOM = 0.85
 _TRIED = 256
+#: A lesion of a vertebra has its centre this deep in the bone, looked for this far round its usual place.
+_IN_BONE_MM, _BONE_REACH_MM = 3.0, 14.0
 
 #: Ganglia that take up PSMA ligands: beside the coeliac trunk, at the first rib's neck, in the neck, before the sacrum.
 GANGLIA: Mapping[str, Callable[[Body], Vector]] = {
@@ -148,13 +150,7 @@ def place_in(
     if not solids:
         raise KeyError(key)
     if len(solids) == 1 and isinstance(solids[0], Tube):
-        points = solids[0].points
-        n = int(rng.integers(int(len(points) * 0.25), int(len(points) * 0.85)))
-        if near is not None:
-            first = int(len(points) * 0.15)
-            allowed = points[first : int(len(points) * 0.85)]
-            n = first + int(np.argmin(host_distance(body, near)(points_at(allowed)).reshape(-1)))
-        return points[n], points[min(n + 1, len(points) - 1)] - points[n - 1]
+        return _along(body, key, solids[0], diameter, rng, near)
     low, high = np.min([s.low for s in solids], axis=0), np.max([s.high for s in solids], axis=0)
     points = rng.uniform(low, high, (4000, 3))
     if height is not None:
@@ -174,3 +170,29 @@ def place_in(
     if not free:
         raise ValueError(f"no room for another lesion in {key}")
     return points[free[roomy(body, points[free], diameter, frozenset({key}))]], None
+
+
+def _along(
+    body: Body, key: str, tube: Tube, diameter: float, rng: np.random.Generator, near: str | None
+) -> tuple[Vector, Vector]:
+    """A random point of a tube's middle line, and its direction there: one where the finished body shows nearly as much of it
+    round the point as anywhere along it (a thin tube has no room for a whole ball)."""
+    first, last = int(len(tube.points) * (0.25 if near is None else 0.15)), int(len(tube.points) * 0.85)
+    points = tube.points[first:last]
+    if near is None:
+        order = rng.permutation(len(points))
+    else:
+        order = np.argsort(host_distance(body, near)(points_at(points)).reshape(-1), kind="stable")
+    share = _share_in(body, points[order], diameter, frozenset({key}))
+    n = first + int(order[np.argmax(share >= min(_ROOM, 0.9 * float(share.max())))])
+    return tube.points[n], tube.points[min(n + 1, len(tube.points) - 1)] - tube.points[n - 1]
+
+
+def into_bone(body: Body, key: str, point: Vector) -> Vector:
+    """The place in a bone nearest to a point that was meant to lie in it: processes differ in slope and length by level."""
+    inside = host_distance(body, key)
+    axis = np.arange(-_BONE_REACH_MM, _BONE_REACH_MM + 1.0, 2.0)
+    offsets = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
+    offsets = offsets[np.argsort(np.linalg.norm(offsets, axis=1), kind="stable")]
+    depth = -inside(points_at(point + offsets)).reshape(-1)
+    return np.asarray(point + offsets[int(np.argmax(depth >= min(_IN_BONE_MM, float(depth.max()))))])

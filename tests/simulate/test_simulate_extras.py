@@ -219,6 +219,27 @@ def test_a_lesion_lies_in_what_the_finished_body_shows_at_its_place(site: str) -
         assert np.isin(owners, sorted(home)).mean() > 0.6, (seed, sorted(set(owners)))
 
 
+@pytest.mark.parametrize("level", ["C4", "T5", "T6", "T8", "L3"])
+def test_a_lesion_of_a_spinous_process_is_no_sliver(level: str) -> None:
+    """Spinous processes differ in slope; a thoracic one ends a segment lower than a lumbar one."""
+    for seed in (1, 2):
+        body = build_body(replace(BodyParams(), seed=seed))
+        placed = place(LesionPlan("M1", f"spinous:{level}", 12.0, 8.0), body, np.random.default_rng(seed))
+        axes = [np.arange(low, high) for low, high in zip(placed.solid.low, placed.solid.high, strict=True)]
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+        ml = (placed.solid.distance(points_at(points)) < 0).sum() / 1000
+        assert ml > 0.3
+
+
+def test_a_lesion_of_the_psoas_lies_in_it() -> None:
+    for seed in (1, 2, 3):
+        body = build_body(replace(BodyParams(), seed=seed))
+        placed = place(LesionPlan("M1", "psoas_left", 16.0, 8.0), body, np.random.default_rng(seed))
+        points = np.random.default_rng(0).uniform(placed.solid.low, placed.solid.high, (600, 3))
+        inside = points[placed.solid.distance(points_at(points)).reshape(-1) < 0]
+        assert (body.owners(inside) == "psoas_left").mean() > 0.8
+
+
 def test_owners_are_the_labels_of_the_body(body: Body) -> None:
     affine = np.diag([16.0, 16.0, 16.0, 1.0])
     affine[:3, 3] = body.world([-200.0, -150.0, -200.0])
