@@ -147,6 +147,10 @@ def _counts(lesion: PlacedLesion, in_pet: bool) -> tuple[bool, str]:
     return True, _WHY["metastasis"]
 
 
+#: What CT shows of a bone metastasis.
+_BONE_CHANGES = frozenset({"lytic", "sclerotic"})
+
+
 @dataclass(frozen=True)
 class Reading:
     """One admissible reading of the counting rules; the default, and each change of it alone, as in configs/counting."""
@@ -183,8 +187,11 @@ def _holds(truth: Sequence[Truth], reading: Reading) -> bool:
     return ok and LIMITS["spine_min"] <= spine <= LIMITS["spine_max"]
 
 
-def criteria(truth: Sequence[Truth], age: int, mr_levels: Sequence[str] | None) -> dict[str, dict[str, object]]:
+def criteria(
+    truth: Sequence[Truth], age: int, mr_levels: Sequence[str] | None, *, enhanced_ct: bool = False
+) -> dict[str, dict[str, object]]:
     """Expected answers. mr_levels: vertebrae inside the enhanced MR's field of view, None without such an MR.
+    enhanced_ct: the CT has contrast medium, so that what it shows of a vertebra counts for INC5.
 
     ``answer``: under the default rules; ``over_readings``: indeterminate where one admissible reading disagrees.
     """
@@ -196,6 +203,7 @@ def criteria(truth: Sequence[Truth], age: int, mr_levels: Sequence[str] | None) 
     readings |= {_holds([*counted, *more], Reading()) for more in (unseen, treated)}
     organs = {t.lesion.organ for t in counted}
     spinal_levels = {level for t in counted for level in t.levels}
+    on_ct = enhanced_ct and any(t.spinal and t.lesion.plan.ct in _BONE_CHANGES for t in counted)
     many = len(organs) > LIMITS["organs_max"] and len(counted) > LIMITS["lesions_max"]
     return {
         "INC2": {"answer": "meets" if 18 <= age <= 75 else "does_not_meet"},
@@ -203,7 +211,7 @@ def criteria(truth: Sequence[Truth], age: int, mr_levels: Sequence[str] | None) 
             "answer": "meets" if default else "does_not_meet",
             "over_readings": "meets" if readings == {True} else "does_not_meet" if readings == {False} else "indeterminate",
         },
-        "INC5": {"answer": _inc5(spinal_levels, mr_levels)},
+        "INC5": {"answer": "meets" if on_ct else _inc5(spinal_levels, mr_levels)},
         "EXC1": {"answer": "meets" if many else "does_not_meet"},
     }
 

@@ -8,11 +8,11 @@ import pytest
 from lesion_pipeline.domain.anatomy import Organ
 from lesion_pipeline.simulate.anatomy.solids import Ellipsoid
 from lesion_pipeline.simulate.answer import Truth, counts, criteria
-from lesion_pipeline.simulate.lesions import LesionPlan, PlacedLesion
+from lesion_pipeline.simulate.lesions import CtChange, LesionPlan, PlacedLesion
 
 
-def _truth(organ: Organ, *levels: str, suv: float = 8.0, kind: str = "metastasis") -> Truth:
-    plan = LesionPlan("X", "liver", 10.0, suv, kind=kind)  # type: ignore[arg-type]  # one of the kinds
+def _truth(organ: Organ, *levels: str, suv: float = 8.0, kind: str = "metastasis", ct: CtChange = "none") -> Truth:
+    plan = LesionPlan("X", "liver", 10.0, suv, kind=kind, ct=ct)  # type: ignore[arg-type]  # one of the kinds
     placed = PlacedLesion(plan, Ellipsoid([0, 0, 0], 5.0), np.zeros(3), organ, "", levels, "")
     return Truth(placed, 1, (0.0, 0.0, 0.0), 1.0, levels, True, suv, kind == "metastasis" and suv > 0, "")
 
@@ -51,6 +51,14 @@ def test_enhanced_mr_must_show_a_spinal_lesion() -> None:
     assert criteria(spinal, 60, ["L3"])["INC5"] == {"answer": "indeterminate"}
     assert criteria([_truth(LUNG)], 60, ["L3"])["INC5"] == {"answer": "does_not_meet"}
     assert criteria(spinal, 60, None)["INC5"] == {"answer": "indeterminate"}
+
+
+@pytest.mark.parametrize(("ct", "answer"), [("lytic", "meets"), ("sclerotic", "meets"), ("none", "indeterminate")])
+def test_enhanced_ct_must_show_it_where_no_mr_does(ct: CtChange, answer: str) -> None:
+    spinal = [_truth(BONE, "T11", ct=ct)]
+    assert criteria(spinal, 60, None, enhanced_ct=True)["INC5"] == {"answer": answer}
+    assert criteria(spinal, 60, None)["INC5"] == {"answer": "indeterminate"}
+    assert criteria(spinal, 60, ["T11"], enhanced_ct=True)["INC5"] == {"answer": "meets"}
 
 
 def test_exclusion_needs_both_limits() -> None:
