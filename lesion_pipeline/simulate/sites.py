@@ -150,7 +150,7 @@ def place_in(
     if not solids:
         raise KeyError(key)
     if len(solids) == 1 and isinstance(solids[0], Tube):
-        return _along(body, key, solids[0], diameter, rng, near)
+        return _along(body, key, solids[0], diameter, rng if near is None else near)
     low, high = np.min([s.low for s in solids], axis=0), np.max([s.high for s in solids], axis=0)
     points = rng.uniform(low, high, (4000, 3))
     if height is not None:
@@ -172,17 +172,19 @@ def place_in(
     return points[free[roomy(body, points[free], diameter, frozenset({key}))]], None
 
 
-def _along(
-    body: Body, key: str, tube: Tube, diameter: float, rng: np.random.Generator, near: str | None
-) -> tuple[Vector, Vector]:
-    """A random point of a tube's middle line, and its direction there: one where the finished body shows nearly as much of it
-    round the point as anywhere along it (a thin tube has no room for a whole ball)."""
+def _along(body: Body, key: str, tube: Tube, diameter: float, choice: np.random.Generator | str) -> tuple[Vector, Vector]:
+    """A point of a tube's middle line, random or the nearest to a structure, and the tube's direction there.
+
+    Of the points one is taken where the finished body shows nearly as much of the tube as anywhere along it: a thin tube has no
+    room for a whole ball.
+    """
+    near = choice if isinstance(choice, str) else None
     first, last = int(len(tube.points) * (0.25 if near is None else 0.15)), int(len(tube.points) * 0.85)
     points = tube.points[first:last]
-    if near is None:
-        order = rng.permutation(len(points))
+    if isinstance(choice, str):
+        order = np.argsort(host_distance(body, choice)(points_at(points)).reshape(-1), kind="stable")
     else:
-        order = np.argsort(host_distance(body, near)(points_at(points)).reshape(-1), kind="stable")
+        order = choice.permutation(len(points))
     share = _share_in(body, points[order], diameter, frozenset({key}))
     n = first + int(order[np.argmax(share >= min(_ROOM, 0.9 * float(share.max())))])
     return tube.points[n], tube.points[min(n + 1, len(tube.points) - 1)] - tube.points[n - 1]

@@ -253,9 +253,7 @@ def _key(scene: Scene, truth: Sequence[answer.Truth], mr_levels: Sequence[str], 
             for one in plan.implants
         ],
         "counts": answer.counts(truth),
-        "criteria": answer.criteria(
-            truth, plan.body.age, mr_levels if enhanced else None, enhanced_ct=plan.ct_contrast
-        ),
+        "criteria": answer.criteria(truth, plan.body.age, mr_levels if enhanced else None, enhanced_ct=plan.ct_contrast),
         "lesions": [t.as_json() for t in truth],
         "vertebrae": [
             {"level": v.name, "instance": v.instance, "centroid_lps_mm": np.round(scene.body.world(v.origin), 2).tolist()}

@@ -183,6 +183,40 @@ def test_a_rib_beside_a_hot_organ_keeps_its_peak_where_bone_is_smoothed_less() -
     assert rib.measures.volume_ml < 3.0
 
 
+MEDIASTINUM = (Structure("mediastinum", StructureKind.REGION), Structure("lung_left", StructureKind.ORGAN, Organ.LUNG))
+
+
+def _chest() -> Anatomy:
+    """A mediastinum of 60 mm between x 45 and 105, lung on its left."""
+    values = np.zeros(SHAPE, dtype=np.uint16)
+    values[15:35], values[35:] = 1, 2
+    grid = Grid(SHAPE, np.diag([*SPACING, 1.0]), "pet")
+    return Anatomy((NamedMap("toy", LabelMap(values, grid, dict(enumerate(MEDIASTINUM, start=1)))),))
+
+
+@pytest.mark.parametrize(("suv", "count"), [(4.2, 1), (2.3, 0)])
+def test_a_faint_node_of_the_mediastinum_has_a_threshold_of_its_own(suv: float, count: int) -> None:
+    pet = _pet([((75, 75, 90), 6, suv)], noise=0.05)
+    assert float(pet.values.max()) < 4.0
+    table = {"soft_tissue": {"rule": "fixed", "floor": 4.0, "ceiling": 4.0, "without_reference": 4.0}}
+    assert len(_detect(pet, _chest(), **table)) == count
+    assert not _detect(pet, _chest(), **table, mediastinum={"floor": 4.0})
+    assert not _detect(pet, None, **table)
+
+
+def test_a_focus_with_an_edge_is_no_noise_where_its_surroundings_differ() -> None:
+    """Between lung and blood the shell's spread is that of tissues: the focus exceeds it by little, and has an edge."""
+    pet = _pet([((75, 75, 90), 5, 6.0)])
+    values = pet.values.copy()
+    values[:, :24] *= 0.3
+    values[:, 27:] *= 1.6
+    uneven = Volume(values, pet.grid, pet.unit, pet.modality, pet.series)
+    shell = {"smoothing_mm": 3.0, "inner_mm": 5.0, "outer_mm": 25.0}
+    kept = _detect(uneven, noise={"shell": shell, "min_contrast_to_noise": 20.0})
+    assert [tuple(np.round(c.centroid_lps_mm)) for c in kept] == [pytest.approx((75, 75, 90), abs=3)]
+    assert not _detect(uneven, noise={"shell": shell, "min_contrast_to_noise": 20.0, "edge_per_mm": 5.0})
+
+
 def test_without_a_pet_it_refuses() -> None:
     with pytest.raises(InputError, match="NO_PET"):
         factory(TABLE).detect(Study("k", PatientFacts(), Tracer.FDG, (), None, None), Anatomy())

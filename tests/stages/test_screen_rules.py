@@ -20,7 +20,7 @@ from lesion_pipeline.domain.pet import PatientFacts, Tracer
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.stages import localize, screen
-from lesion_pipeline.stages.screen import artefact, bone, limb, limits, marrow, organs, soft, spine, urinary
+from lesion_pipeline.stages.screen import artefact, bone, focus, limb, limits, marrow, organs, soft, spine, urinary
 from lesion_pipeline.stages.screen import heart as heart_rules
 from lesion_pipeline.stages.screen.case import Case, Scene
 from lesion_pipeline.stages.screen.combine import probability
@@ -426,6 +426,84 @@ def test_r20_small_and_edge() -> None:
     assert limits.sub_resolution(_case(_box(L1, SPOT), 6.0)) is None
     last = _box((120, 100, 396), (3, 3, 3))
     assert "0 slices from the end" in _fired(artefact.field_edge(_case(last, 5.0)), "FIELD_EDGE").text
+
+
+def _blob(centre: tuple[float, float, float], suv: float, fwhm_mm: float, anatomy: Anatomy | None = None) -> Case:
+    """A finding of its hottest voxels only, in uptake that falls off like a Gaussian over a background of 1."""
+    away = np.linalg.norm(POINTS - np.array(centre), axis=-1)
+    values = (1.0 + (suv - 1.0) * np.exp(-4 * np.log(2) * (away / fwhm_mm) ** 2)).astype(np.float32)
+    case = _case(values >= 0.98 * float(values.max()), suv, anatomy)
+    scene = Scene(
+        replace(case.scene.study, pet=Volume(values, GRID, Unit.SUVBW, Modality.PT, "PT-1")), case.scene.anatomy, OPTIONS
+    )
+    return Case(case.finding, scene)
+
+
+def test_a_focus_of_bone_with_an_edge_is_likelier_than_one_that_fades() -> None:
+    sharp = _fired(focus.edge(_blob(L1, 4.0, 10.0)), "FOCUS_EDGE")
+    assert sharp.odds > 2
+    assert sharp.klass is None
+    fading = _fired(focus.edge(_blob(L1, 4.0, 30.0)), "FOCUS_FADING")
+    assert fading.odds == OPTIONS.focus.least_odds
+    assert fading.klass is LesionClass.PHYSIOLOGIC
+
+
+def test_a_large_uptake_is_not_doubted_for_a_missing_edge() -> None:
+    whole = _case(_box(L1, (20, 16, 14)), 3.0)
+    assert whole.measures.volume_ml > OPTIONS.focus.large_ml
+    assert focus.edge(whole) is None
+
+
+def test_an_edge_speaks_in_lung_and_mediastinum_and_nowhere_else() -> None:
+    lung, fat = (60.0, 90.0, 375.0), (180.0, 100.0, 200.0)
+    assert _fired(focus.edge(_blob(lung, 3.0, 10.0)), "FOCUS_EDGE").odds > 1
+    assert focus.edge(_blob(lung, 3.0, 30.0)) is None
+    assert focus.edge(_blob(fat, 3.0, 10.0)) is None
+    chest = _anatomy((Structure("mediastinum", StructureKind.REGION), _box(fat, (20, 20, 20))))
+    assert _fired(focus.edge(_blob(fat, 3.0, 10.0, chest)), "FOCUS_EDGE").odds > 1
+
+
+def test_the_tip_of_a_faint_lesion_is_not_below_the_resolution() -> None:
+    """Two voxels exceed the threshold, but half the uptake's height is reached over more than a millilitre."""
+    tip = _blob(L1, 4.0, 12.0)
+    assert len(tip.points) < OPTIONS.sub_resolution.voxels
+    assert limits.sub_resolution(tip) is None
+    speck = _case(_box(L1, (2, 2, 2)), 6.0)
+    assert _fired(limits.sub_resolution(speck), "R20_SUB_RESOLUTION").ceiling == OPTIONS.sub_resolution.ceiling
+
+
+def test_the_hotter_half_of_a_brain_is_no_focus_in_it() -> None:
+    """Where the field of view ends in the skull, white matter or cerebellum alone is most of what is seen."""
+    at = (60.0, 60.0, 200.0)
+    anatomy = _anatomy((Structure("brain", StructureKind.ORGAN, Organ.BRAIN), _box(at, (40, 40, 40))))
+    hotter = (_box((60, 85, 200), (40, 13, 40)), 8.0)
+    noise = np.random.default_rng(1).normal(5.0, 0.5, SHAPE).astype(np.float32)
+    for suv, code in ((9.0, "ORGAN_BRAIN"), (14.0, "ORGAN_BRAIN_FOCUS")):
+        case = _case(_box((60, 48, 200), (8, 8, 8)), suv, anatomy, others=(hotter,), background=5.0)
+        values = np.where(case.scene.study.pet.values == 5.0, noise, case.scene.study.pet.values)  # type: ignore[union-attr]  # there is one
+        pet = Volume(values, GRID, Unit.SUVBW, Modality.PT, "PT-1")
+        again = Case(case.finding, Scene(replace(case.scene.study, pet=pet), anatomy, OPTIONS))
+        assert _fired(organs.ordinary_uptake(again), code)
+
+
+@pytest.mark.parametrize(("background", "spill"), [(1.0, False), (3.0, True)])
+def test_a_clear_focus_at_the_adrenals_place_is_no_spill_of_the_kidney(background: float, spill: bool) -> None:
+    at = (70.0, 140.0, 251.0)
+    kidney = _box((70, 140, 220), (16, 16, 24))
+    anatomy = _anatomy(
+        (Structure("kidney_right", StructureKind.ORGAN, Organ.KIDNEY), kidney),
+        (Structure("adrenal_right", StructureKind.ORGAN, Organ.ADRENAL), _box(at, (8, 8, 6))),
+    )
+    case = _case(_box(at, (8, 8, 6)), 5.5, anatomy, others=((kidney, 30.0),), background=background)
+    cases = []
+    for one in case.siblings:
+        located = one.finding.located
+        part = replace(located, candidate=replace(located.candidate, parent="U001"))
+        cases.append(Case(replace(one.finding, sightings=(part,)), case.scene))
+    for one in cases:
+        one.siblings = cases
+    said = organs.spill(cases[0])
+    assert (said is not None) is spill
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from lesion_pipeline.domain.lesion import Candidate, Measures
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import Modality, Volume
 from lesion_pipeline.imaging.components import label, voxel_lists
+from lesion_pipeline.imaging.focality import focality
 from lesion_pipeline.imaging.measures import measure
 from lesion_pipeline.imaging.places import Places
 from lesion_pipeline.imaging.reference_regions import measure_references
@@ -49,13 +50,19 @@ class ThresholdDetector:
         """What is measured of a lesion; None when it does not stand out of the noise around it."""
         noise = self.options.noise
         around = surroundings(pet, lesion.voxels, noise.shell, lesion.below)
-        if around is not None and around.contrast_to_noise < noise.min_contrast_to_noise and lesion.part.masked is None:
+        faint = around is not None and around.contrast_to_noise < noise.min_contrast_to_noise and lesion.part.masked is None
+        if faint and not self._has_edge(pet, lesion):
             return None
         return replace(
             measure(pet, lesion.voxels, lesion.threshold),
             background=around.median if around else None,
             contrast_to_noise=around.contrast_to_noise if around else None,
         )
+
+    def _has_edge(self, pet: Volume, lesion: DrawnLesion) -> bool:
+        noise = self.options.noise
+        seen = focality(pet, lesion.voxels, noise.edge)
+        return seen is not None and seen.per_mm >= noise.edge_per_mm and seen.half_ml >= noise.edge_ml
 
     def _candidates(self, pet: Volume, lesions: list[DrawnLesion]) -> tuple[Candidate, ...]:
         measured = [(lesion, m) for lesion in lesions if (m := self._measured(pet, lesion)) is not None]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from lesion_pipeline.imaging.focality import FocalityRules
 from lesion_pipeline.imaging.reference_regions import ReferenceRules
 from lesion_pipeline.imaging.surroundings import ShellRules
 
@@ -64,11 +65,18 @@ class FaintBoneRule(_Table):
 
 
 class LungRule(_Table):
-    """Candidate threshold in the lung, whose own uptake is low: max(floor, factor * median of the lung)."""
+    """Candidate threshold in the lung, whose own uptake is low: max(floor, factor * its median), at most soft tissue's."""
 
     keys: tuple[str, ...]
     floor: float = Field(gt=0)
     factor: float = Field(ge=0)
+
+
+class RegionRule(_Table):
+    """Candidate threshold in a region between organs, where no organ is: floor, at most that of soft tissue."""
+
+    key: str
+    floor: float = Field(gt=0)
 
 
 class Delineation(_Table):
@@ -79,10 +87,17 @@ class Delineation(_Table):
 
 
 class Noise(_Table):
-    """A focus must stand out of the noise around it: (smoothed peak - median) / robust SD of the smoothed shell."""
+    """A focus must stand out of the noise around it: (smoothed peak - median) / robust SD of the smoothed shell.
+
+    The shell of a small focus between lung, heart and vessels holds all of them, and their difference is no noise: a focus of
+    edge_ml and more above half its height whose edge is as steep as edge_per_mm stands out too.
+    """
 
     min_contrast_to_noise: float = Field(ge=0)
     shell: ShellRules
+    edge: FocalityRules
+    edge_per_mm: float = Field(gt=0)
+    edge_ml: float = Field(ge=0)
 
 
 class Peaks(_Table):
@@ -148,6 +163,7 @@ class ThresholdOptions(_Table):
     bone: BoneRule
     faint_bone: FaintBoneRule
     lung: LungRule
+    mediastinum: RegionRule
     delineation: Delineation
     noise: Noise
     peaks: Peaks

@@ -11,7 +11,7 @@ from lesion_pipeline.imaging.components import Mask
 from lesion_pipeline.imaging.places import Codes, Places
 from lesion_pipeline.imaging.reference_regions import References, Window, structure_box
 from lesion_pipeline.plugins.threshold_detector.faint import FaintBone
-from lesion_pipeline.plugins.threshold_detector.options import ThresholdOptions
+from lesion_pipeline.plugins.threshold_detector.options import RegionRule, ThresholdOptions
 from lesion_pipeline.plugins.threshold_detector.split import PeakPlace
 from lesion_pipeline.plugins.threshold_detector.thresholds import Thresholds, thresholds
 
@@ -21,6 +21,7 @@ class Patient:
 
     limit: SUV above which a voxel of that tissue can start a candidate. ordinary: SUV up to which an organ's uptake is its own;
     0 where the organ has none, infinite where its uptake is uneven by nature. usual: median of an even organ, else 0.
+    between_organs: voxels (ni, nj, nk) of the mediastinum that can start a candidate by its own threshold.
     """
 
     def __init__(self, pet: Volume, places: Places, references: References, options: ThresholdOptions) -> None:
@@ -40,6 +41,7 @@ class Patient:
             usual = references.organs.get(self._key(code))
             lung = max(options.lung.floor, options.lung.factor * usual.median) if usual else self.thresholds.soft
             self.limit[code] = min(lung, self.thresholds.soft)
+        self.between_organs = self._between_organs(options.mediastinum)
         self.ordinary = np.zeros(size, dtype=np.float32)
         self.usual = np.zeros(size, dtype=np.float32)
         self.ordinary[sorted(places.codes(*options.soft_masks.uneven))] = np.inf
@@ -57,14 +59,14 @@ class Patient:
 
     @property
     def lowest(self) -> float:
-        """SUV below which nothing belongs to a candidate, lung aside."""
+        """SUV below which nothing belongs to a candidate, lung and mediastinum aside."""
         return self.thresholds.lowest
 
     def candidate_voxels(self) -> Mask:
-        """Voxels of the PET that may belong to a candidate: above the lowest threshold, in the lung above the lung's own, and
-        what is faint but large in bone.
+        """Voxels of the PET that may belong to a candidate: above the lowest threshold, in lung and mediastinum above their
+        own, and what is faint but large in bone.
         """
-        mask = (self.pet.values > self.lowest) | self.faint.mask
+        mask = (self.pet.values > self.lowest) | self.faint.mask | self.between_organs
         for code in self.lungs:
             limit = float(self.limit[code])
             window = structure_box(self.pet, self.places, self._key(code)) if limit < self.lowest else None
@@ -83,7 +85,20 @@ class Patient:
         limit = self.limit[codes]
         near_bone = ndimage.binary_dilation(self.is_bone[codes] & mask, np.ones((3, 3, 3))) & (self.ordinary[codes] == 0)
         limit = np.where(near_bone, np.minimum(limit, self.thresholds.bone), limit)
-        return np.asarray(mask & ((self.pet.values[window] > limit) | self.faint.mask[window]))
+        return np.asarray(mask & ((self.pet.values[window] > limit) | self.faint.mask[window] | self.between_organs[window]))
+
+    def _between_organs(self, rule: RegionRule) -> Mask:
+        """Voxels of the PET above the region's own threshold where a map draws the region and no organ, vessel or bone."""
+        out = np.zeros(self.pet.grid.shape, dtype=bool)
+        window = structure_box(self.pet, self.places, rule.key)
+        if window is None:
+            return out
+        at = np.argwhere(self.pet.values[window] > min(rule.floor, self.thresholds.soft)) + [w.start for w in window]
+        points = self.pet.grid.world(at)
+        inside = self.places.region(rule.key, points) if len(at) else None
+        if inside is not None:
+            out[tuple(at[inside & (self.places.solid(points) == 0)].T)] = True
+        return out
 
     def cut(self, code: int, top: float, masked: bool) -> float:
         """SUV at which the extent of a lesion with this highest voxel ends, never below the candidate threshold.
@@ -95,6 +110,8 @@ class Patient:
         lowest = min(self.lowest, float(self.limit[code]))
         if self.is_bone[code] and self.faint.limit is not None:
             lowest = min(lowest, self.faint.limit)
+        if top <= lowest:  # it began by the mediastinum's own threshold
+            lowest = min(lowest, self.options.mediastinum.floor)
         return max(own + fraction * (top - own), lowest)
 
     def background_limit(self, code: int) -> float:

@@ -14,6 +14,7 @@ from lesion_pipeline.domain.anatomy import Anatomy, Organ, StructureKind, Verteb
 from lesion_pipeline.domain.errors import FrameMismatchError
 from lesion_pipeline.domain.lesion import Finding, Measures, Site
 from lesion_pipeline.domain.study import Study
+from lesion_pipeline.imaging.focality import Focality, focality
 from lesion_pipeline.imaging.places import Landmark, Places
 from lesion_pipeline.imaging.reference_regions import References, measure_references
 from lesion_pipeline.imaging.shares import Shares, around, shares
@@ -159,6 +160,14 @@ class Case:
         steps = np.array(list(product((-0.25, 0.25), repeat=3)))
         index = (self.finding.located.candidate.voxels[:, None, :] + steps[None, :, :]).reshape(-1, 3)
         return self.scene.hounsfield(grid.world(index), self.frame)
+
+    @cached_property
+    def focality(self) -> Focality | None:
+        """Edge and extent of the focus on the PET; None if it was found on another grid, or its surroundings are not seen."""
+        pet, candidate = self.scene.study.pet, self.finding.located.candidate
+        if pet is None or not candidate.grid.same_as(pet.grid):
+            return None
+        return focality(pet, candidate.voxels, self.scene.options.focus.measure)
 
     def skin_depth(self, reach_mm: float) -> float | None:
         """Distance (mm) from the centre to the outside of the patient along eight axial directions, at most ``reach_mm``."""

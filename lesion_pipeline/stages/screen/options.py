@@ -12,7 +12,7 @@ from lesion_pipeline.stages.screen import rule_tables as rules_of
 from lesion_pipeline.stages.screen.rule_tables import Table
 
 RuleName = Literal[
-    "ORGAN", "SPILL", "HEART", "OVARIES", "SMALL", "OWN", "EDGE", "MARROW", "RENAL", "PAIR", "PATTERN", "LIMB",
+    "ORGAN", "SPILL", "HEART", "OVARIES", "SMALL", "OWN", "EDGE", "MARROW", "FOCUS", "RENAL", "PAIR", "PATTERN", "LIMB",
     "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19", "R20",
     "GLANDS", "BILE", "KIDNEYS", "GUT", "PROSTATE", "BLOOD",
 ]  # fmt: skip
@@ -86,7 +86,9 @@ class OrganMask(Table):
 
 
 class Masks(Table):
-    """share: from this share of the uptake on, an organ's rule speaks. spill_*: see rule SPILL.
+    """share: from this share of the uptake on, an organ's rule speaks. patchy: even organs of more than one tissue, in which a
+    focus must also exceed patchy_factor * the upper quartile of the organ. spill_*: see rule SPILL; spill_contrast: SUVpeak
+    over the surroundings from which a focus at the adrenal's place is no spill.
 
     clear, clear_factor, clear_noise, clear_odds: in these even organs a focus above median + clear_factor * MAD whose
     contrast-to-noise reaches clear_noise is likely a lesion. focus_fraction: what fills more of the organ than this is no focus
@@ -100,8 +102,11 @@ class Masks(Table):
     share: float = Field(gt=0, le=1)
     mad_factor: float = Field(gt=0)
     focus_fraction: float = Field(gt=0, le=1)
+    patchy: tuple[str, ...]
+    patchy_factor: float = Field(ge=1)
     spill_mm: float = Field(ge=0)
     spill_odds: float = Field(gt=0, le=1)
+    spill_contrast: float = Field(ge=1)
     clear: tuple[str, ...]
     clear_factor: float = Field(gt=0)
     clear_noise: float = Field(ge=0)
@@ -162,6 +167,7 @@ class Options(Table):
     field_edge: rules_of.FieldEdge
     pattern: rules_of.Pattern
     limb: rules_of.Limb
+    focus: rules_of.Focus
     sub_resolution: rules_of.SubResolution
     glands: receptors.Glands
     bile: receptors.Bile

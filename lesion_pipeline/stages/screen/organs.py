@@ -38,6 +38,10 @@ def ordinary_uptake(case: Case) -> Outcome:
         if mask.even and usual is not None:
             limit = usual.median + masks.mad_factor * usual.mad
             against = f"against {usual.median:.1f} + {masks.mad_factor:g} x {usual.mad:.2f} = {limit:.1f}"
+            parts = masks.patchy_factor * usual.upper if name in masks.patchy else 0.0
+            if parts > limit:
+                limit = parts
+                against = f"against {masks.patchy_factor:g} x the {usual.upper:.1f} of its hotter parts = {parts:.1f}"
             small = case.measures.volume_ml <= masks.focus_fraction * case.scene.volume_ml(key)
             if case.suv_max > limit and small:
                 said = f"focus that stands out of the {_words(key)}: SUVmax {case.suv_max:.1f} {against}"
@@ -62,7 +66,7 @@ def spill(case: Case) -> Outcome:
     """Uptake cut from a hotter organ's own and beside it, in no structure of its own: the organ's map is not exact."""
     masks = case.scene.options.masks
     parent = case.finding.located.candidate.parent
-    if parent is None or case.share_of_bone() >= 0.3 or _in_even_organ(case):
+    if parent is None or case.share_of_bone() >= 0.3 or _in_even_organ(case) or _is_an_adrenal(case):
         return None
     for other in case.siblings:
         if other is case or other.finding.located.candidate.parent != parent or other.suv_max <= case.suv_max:
@@ -78,6 +82,14 @@ def spill(case: Case) -> Outcome:
                 )
                 return Fired("ORGAN_SPILL", text, odds=masks.spill_odds, klass=LesionClass.PHYSIOLOGIC)
     return None
+
+
+def _is_an_adrenal(case: Case) -> bool:
+    """At the adrenal's place and clear of what lies round it: it always touches a kidney, and is no piece of one for that."""
+    peak, around = case.measures.suv_peak, case.measures.background
+    if case.probability_of(Organ.ADRENAL) < 0.5 or not peak or not around:
+        return False
+    return peak / around >= case.scene.options.masks.spill_contrast
 
 
 def _in_even_organ(case: Case) -> bool:

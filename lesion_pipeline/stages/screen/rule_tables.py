@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lesion_pipeline.imaging.focality import FocalityRules
+
 
 class Table(BaseModel):
     """A table of the preset: no unknown keys, no change after reading."""
@@ -322,8 +324,23 @@ class Limb(Table):
     contrast: float
 
 
+class Focus(Table):
+    """Rule FOCUS: odds are (steepness of the edge per mm / usual_per_mm) ** steepness, held between least_odds and most_odds.
+    measure: where the edge is looked for. large_ml: an uptake larger than that is not doubted for a missing edge.
+    chest_share: of the uptake in the mediastinum, from which an edge speaks for a node.
+    """
+
+    measure: FocalityRules
+    usual_per_mm: float = Field(gt=0)
+    steepness: float = Field(gt=0)
+    least_odds: float = Field(gt=0, le=1)
+    most_odds: float = Field(ge=1)
+    large_ml: float = Field(gt=0)
+    chest_share: float = Field(gt=0, le=1)
+
+
 class SubResolution(Table):
-    """R20 and the shrinking of small lesions (4.2)."""
+    """R20, and the shrinking of small lesions (4.2)."""
 
     millilitres: float
     voxels: int

@@ -1,0 +1,38 @@
+"""Rule FOCUS: a lesion of bone, lung or mediastinum has an edge; uneven marrow has none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lesion_pipeline.domain.anatomy import Organ
+from lesion_pipeline.domain.lesion import LesionClass
+from lesion_pipeline.stages.screen.case import Case
+from lesion_pipeline.stages.screen.outcome import Fired, Outcome
+
+
+def edge(case: Case) -> Outcome:
+    """How steeply the uptake ends: within millimetres like a lesion's, or fading like marrow's.
+
+    Of a large uptake the ring lies inside it and says nothing for or against an edge. In lung and mediastinum an edge speaks
+    for a nodule; what has none there is blood in a vessel, which is faint anyway.
+    """
+    rule = case.scene.options.focus
+    seen = case.focality
+    in_bone = case.probability_of(Organ.BONE) >= 0.5
+    if seen is None or not (in_bone or _in_quiet_chest(case)):
+        return None
+    odds = float(np.clip((seen.per_mm / rule.usual_per_mm) ** rule.steepness, rule.least_odds, rule.most_odds))
+    text = f"{seen.contrast:.1f} times what lies round it, half of that within {seen.half_mm:.1f} mm"
+    if odds >= 1.0:
+        return Fired("FOCUS_EDGE", f"{text}: it ends as a lesion does", odds=odds)
+    if case.measures.volume_ml > rule.large_ml or not in_bone:
+        return None
+    return Fired("FOCUS_FADING", f"{text}: it fades as uneven marrow does", odds=odds, klass=LesionClass.PHYSIOLOGIC)
+
+
+def _in_quiet_chest(case: Case) -> bool:
+    """A focus of the lung, or of the space between the lungs."""
+    if case.probability_of(Organ.LUNG) >= 0.5:
+        return True
+    inside = case.places.region("mediastinum", case.points)
+    return inside is not None and float(inside.mean()) >= case.scene.options.focus.chest_share
