@@ -140,6 +140,15 @@ def test_a_focus_in_a_bright_liver_is_drawn_from_the_livers_own_level() -> None:
     assert all(c.measures.volume_ml > 50 for c in found[1:])  # the liver's ordinary uptake, to be excluded with a reason
 
 
+@pytest.mark.parametrize("hotter", [18.0, 40.0])
+def test_two_lesions_of_a_bright_liver_are_not_one_mass_with_the_liver_as_its_bridge(hotter: float) -> None:
+    """A PSMA liver of 8: four tenths of either peak lie below the liver, which so joined all that lay in it."""
+    pet = _pet([((75, 75, 90), 55, 8.0), ((60, 75, 90), 12, 16.0), ((91, 75, 90), 12, hotter)], noise=0.2)
+    found = [c for c in _detect(pet, _liver()) if c.measures.volume_ml < 50]
+    assert sorted(round(c.centroid_lps_mm[0]) for c in found) == pytest.approx([60, 91], abs=4)
+    assert all(c.measures.volume_ml == pytest.approx(4 / 3 * np.pi * 12**3 / 1000, rel=0.5) for c in found)
+
+
 def test_an_organ_does_not_vanish_into_a_hotter_focus_on_its_surface() -> None:
     liver = _pet([((75, 75, 90), 50, 3.2), ((75, 75, 148), 9, 12.0)], noise=0.1)  # a gallbladder, outside the map
     values = (np.linalg.norm(_world() - np.array((75, 75, 90)), axis=-1) < 48).astype(np.uint16)

@@ -119,13 +119,13 @@ class _Judge:
 class Limits:
     """The preset's rules with the patient's and the grid's own numbers.
 
-    floor: SUV below which nothing belongs to a lesion; fraction: of the lower peak, from which a waist is measured.
+    cut: {peak label: SUV at which the extent of a lesion with that peak ends}, from which a waist is measured: in a liver it
+    lies above the liver, which would else be the bridge between any two lesions in it.
     """
 
     peaks: Peaks
     spacing_mm: tuple[float, float, float]
-    floor: float
-    fraction: float
+    cut: dict[int, float]
 
 
 def split(relief: Relief, smoothed: Image, places: dict[int, PeakPlace], limits: Limits) -> list[Part]:
@@ -156,8 +156,7 @@ def split(relief: Relief, smoothed: Image, places: dict[int, PeakPlace], limits:
         if high == low or judge.apart(item) or judge.two_vertebrae(item):
             continue
         sides = [[n for n, g in enumerate(group, start=1) if g == name] for name in (high, low)]
-        level = max(limits.floor, limits.fraction * item.low.height)
-        width, volume = waist(relief, smoothed, (sides[0], sides[1]), level, limits.spacing_mm)
+        width, volume = waist(relief, smoothed, (sides[0], sides[1]), limits.cut[item.low.label], limits.spacing_mm)
         probability = judge.probability(item) * (judge.narrow(width) if volume >= 1000.0 * peaks.mass_ml else 1.0)
         if probability < 0.5:
             carry(item, probability)

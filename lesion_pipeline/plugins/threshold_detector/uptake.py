@@ -61,9 +61,8 @@ def lesions_of(patient: Patient, voxels: Voxels, number: int) -> list[DrawnLesio
         smoothed = np.where(in_bone, _smoothed(pet, window, options.peaks.bone_fwhm_mm), smoothed)
     found = relief(smoothed, mask)
     where = {p.label: patient.place(int(codes[p.index]), float(values[p.index])) for p in found.peaks}
-    parts = split(
-        found, smoothed, where, Limits(options.peaks, pet.grid.spacing_mm, patient.lowest, options.delineation.fraction)
-    )
+    cut = {p.label: patient.cut(int(codes[p.index]), p.height, where[p.label].masked is not None) for p in found.peaks}
+    parts = split(found, smoothed, where, Limits(options.peaks, pet.grid.spacing_mm, cut))
     uptake = _Uptake(inside, values[mask], seeds[mask], codes[mask], found.basins[mask])
     drawn = []
     for part, members in zip(parts, _members(uptake, found, parts), strict=True):
