@@ -448,6 +448,11 @@ def test_a_focus_of_bone_with_an_edge_is_likelier_than_one_that_fades() -> None:
     assert fading.klass is LesionClass.PHYSIOLOGIC
 
 
+def test_the_edge_of_what_is_smaller_than_a_scanner_shows_says_nothing() -> None:
+    """A single voxel of noise ends more sharply than any lesion."""
+    assert focus.edge(_case(_box(L1, (3, 3, 3)), 5.0)) is None
+
+
 def test_a_large_uptake_is_not_doubted_for_a_missing_edge() -> None:
     whole = _case(_box(L1, (20, 16, 14)), 3.0)
     assert whole.measures.volume_ml > OPTIONS.focus.large_ml

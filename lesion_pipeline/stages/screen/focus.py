@@ -13,16 +13,20 @@ from lesion_pipeline.stages.screen.outcome import Fired, Outcome
 def edge(case: Case) -> Outcome:
     """How steeply the uptake ends: within millimetres like a lesion's, or fading like marrow's.
 
-    Of a large uptake the ring lies inside it and says nothing for or against an edge. In lung and mediastinum an edge speaks
-    for a nodule; what has none there is blood in a vessel, which is faint anyway.
+    Noise has the sharpest edges of all: of what is smaller than a scanner shows an edge says nothing. Of a large uptake the
+    ring lies inside it and says nothing either. In lung and mediastinum an edge speaks for a nodule; what has none there is
+    blood in a vessel, which is faint anyway.
     """
     rule = case.scene.options.focus
     seen = case.focality
     in_bone = case.probability_of(Organ.BONE) >= 0.5
     if seen is None or not (in_bone or _in_quiet_chest(case)):
         return None
-    odds = float(np.clip((seen.per_mm / rule.usual_per_mm) ** rule.steepness, rule.least_odds, rule.most_odds))
+    most = rule.most_odds if in_bone else rule.chest_most_odds
+    odds = float(np.clip((seen.per_mm / rule.usual_per_mm) ** rule.steepness, rule.least_odds, most))
     text = f"{seen.contrast:.1f} times what lies round it, half of that within {seen.half_mm:.1f} mm"
+    if odds >= 1.0 and seen.half_ml < rule.least_ml:
+        return None
     if odds >= 1.0:
         return Fired("FOCUS_EDGE", f"{text}: it ends as a lesion does", odds=odds)
     if case.measures.volume_ml > rule.large_ml or not in_bone:

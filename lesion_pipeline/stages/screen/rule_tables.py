@@ -327,7 +327,8 @@ class Limb(Table):
 class Focus(Table):
     """Rule FOCUS: odds are (steepness of the edge per mm / usual_per_mm) ** steepness, held between least_odds and most_odds.
     measure: where the edge is looked for. large_ml: an uptake larger than that is not doubted for a missing edge.
-    chest_share: of the uptake in the mediastinum, from which an edge speaks for a node.
+    least_ml: above half its height, below which an edge is that of noise. chest_share: of the uptake in the mediastinum, from
+    which an edge speaks for a node; chest_most_odds: in place of most_odds there and in the lung.
     """
 
     measure: FocalityRules
@@ -336,7 +337,9 @@ class Focus(Table):
     least_odds: float = Field(gt=0, le=1)
     most_odds: float = Field(ge=1)
     large_ml: float = Field(gt=0)
+    least_ml: float = Field(ge=0)
     chest_share: float = Field(gt=0, le=1)
+    chest_most_odds: float = Field(ge=1)
 
 
 class SubResolution(Table):
