@@ -66,7 +66,9 @@ class Patient:
         """Voxels of the PET that may belong to a candidate: above the lowest threshold, in lung and mediastinum above their
         own, and what is faint but large in bone.
         """
-        mask = (self.pet.values > self.lowest) | self.faint.mask | self.between_organs
+        mask = np.asarray(self.pet.values > self.lowest)
+        mask |= self.faint.mask
+        mask |= self.between_organs
         for code in self.lungs:
             limit = float(self.limit[code])
             window = structure_box(self.pet, self.places, self._key(code)) if limit < self.lowest else None
