@@ -12,8 +12,9 @@ from lesion_pipeline.domain.caveat import Caveat
 from lesion_pipeline.domain.clinical import ClinicalFacts, ClinicalItem
 from lesion_pipeline.domain.errors import ConfigError
 from lesion_pipeline.domain.pet import PatientFacts, Tracer
-from lesion_pipeline.domain.study import Study
+from lesion_pipeline.domain.study import CtFacts, Series, SeriesRole, Study
 from lesion_pipeline.domain.verdict import CriterionAnswer, CriterionStatus, Tally, Verdict
+from lesion_pipeline.domain.volume import Modality
 from lesion_pipeline.io import lesion_table
 from lesion_pipeline.stages import tally, verdict
 from lesion_pipeline.stages.tally import CountingRules
@@ -304,6 +305,18 @@ def test_spinal_metastasis_on_enhanced_imaging(
 ) -> None:
     counts = count(f"id,organ,vertebrae,mri,mri_enhanced\nL1,bone,T7,{mri},{enhanced}")
     assert of(verdict.run(counts, None, criteria, []), "INC5").status is status
+
+
+@pytest.mark.parametrize(("contrast", "code"), [(True, "CT_UNDECIDED"), (False, "NO_MR"), (None, "NO_MR")])
+def test_without_an_answer_it_says_what_was_looked_at(
+    count: Counted, criteria: Criteria, contrast: bool | None, code: str
+) -> None:
+    counts = count("id,organ,vertebrae\nL1,bone,T7")
+    ct = Series("CT-1", SeriesRole.CT, "CT", Modality.CT, "", 100, ct=CtFacts(contrast=contrast), chosen=True)
+    study = Study("s", PatientFacts(), Tracer.FDG, (ct,), None, None)
+    found = of(verdict.run(counts, study, criteria, []), "INC5")
+    assert found.status is OPEN
+    assert code in codes(found)
 
 
 def test_a_limit_beyond_the_table_is_refused(count: Counted, criteria: Criteria, rules: CountingRules) -> None:

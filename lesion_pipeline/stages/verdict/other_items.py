@@ -82,15 +82,20 @@ def _shown(lesion: CountableLesion, study: Study | None) -> bool:
     evidence = lesion.evidence
     if evidence is None:
         return False
-    enhanced_ct = study is not None and any(
-        s.role is SeriesRole.CT and s.chosen and s.ct is not None and s.ct.contrast for s in study.series
-    )
-    return (evidence.mri == "positive" and bool(evidence.mri_enhanced)) or (evidence.ct in ON_CT and enhanced_ct)
+    on_ct = evidence.ct in ON_CT and study is not None and _has_enhanced_ct(study)
+    return (evidence.mri == "positive" and bool(evidence.mri_enhanced)) or on_ct
+
+
+def _has_enhanced_ct(study: Study) -> bool:
+    return any(s.role is SeriesRole.CT and s.chosen and s.ct is not None and s.ct.contrast for s in study.series)
 
 
 def _why_open(spinal: Sequence[CountableLesion], study: Study | None) -> CriterionReason:
     if study is None:
         return CriterionReason("NOT_IN_TABLE", "the lesion table names no spinal lesion that enhanced imaging shows or refutes")
+    if not study.mr and _has_enhanced_ct(study):
+        text = "there is no MR, and the CT with contrast medium shows no spinal metastasis for certain"
+        return CriterionReason("CT_UNDECIDED", text)
     if not study.mr:
         return CriterionReason("NO_MR", "there is no MR, and the CT of a PET-CT without contrast does not qualify")
     if not any(facts.contrast for facts, _ in study.mr):
