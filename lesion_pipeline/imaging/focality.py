@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from lesion_pipeline.domain.volume import Volume
 from lesion_pipeline.imaging.components import Voxels, label
 
+_ENOUGH = 20  # voxels of a ring below which it says nothing
+
 
 class FocalityRules(BaseModel):
     """The ring round the hottest voxel that is called surroundings, and how far its extent is followed; mm."""
@@ -62,6 +64,3 @@ def focality(volume: Volume, voxels: Voxels, rules: FocalityRules) -> Focality |
     ml = float((labels == at).sum()) * grid.voxel_ml if at else grid.voxel_ml
     radius = (3.0 * 1000.0 * ml / (4.0 * np.pi)) ** (1.0 / 3.0)
     return Focality(highest / around, ml, max(float(radius), rules.smallest_mm))
-
-
-_ENOUGH = 20  # voxels of a ring below which it says nothing

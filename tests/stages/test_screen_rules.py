@@ -482,7 +482,7 @@ def test_the_hotter_half_of_a_brain_is_no_focus_in_it() -> None:
     at = (60.0, 60.0, 200.0)
     anatomy = _anatomy((Structure("brain", StructureKind.ORGAN, Organ.BRAIN), _box(at, (40, 40, 40))))
     hotter = (_box((60, 85, 200), (40, 13, 40)), 8.0)
-    noise = np.random.default_rng(1).normal(5.0, 0.5, SHAPE).astype(np.float32)
+    noise = np.random.default_rng(1).normal(5.0, 0.2, SHAPE).astype(np.float32)
     for suv, code in ((9.0, "ORGAN_BRAIN"), (14.0, "ORGAN_BRAIN_FOCUS")):
         case = _case(_box((60, 48, 200), (8, 8, 8)), suv, anatomy, others=(hotter,), background=5.0)
         values = np.where(case.scene.study.pet.values == 5.0, noise, case.scene.study.pet.values)  # type: ignore[union-attr]  # there is one

@@ -10,7 +10,7 @@ from lesion_pipeline.stages.screen.case import Case
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 
-def extent_ml(case: Case) -> float:
+def _extent_ml(case: Case) -> float:
     """How large a focus is: its delineated volume, or what lies above half its height where it has an edge of its own.
 
     A threshold just below the peak of a faint lesion leaves its tip.
@@ -24,7 +24,7 @@ def extent_ml(case: Case) -> float:
 def sub_resolution(case: Case) -> Outcome:
     """R20: too small to be told from noise."""
     rule = case.scene.options.sub_resolution
-    count, volume = len(case.points), extent_ml(case)
+    count, volume = len(case.points), _extent_ml(case)
     if volume >= rule.millilitres and (count >= rule.voxels or volume > case.measures.volume_ml):
         return None
     return Fired("R20_SUB_RESOLUTION", f"below the scanner's resolution: {count} voxels, {volume:.2f} ml", ceiling=rule.ceiling)
@@ -34,12 +34,11 @@ def small(case: Case) -> Outcome:
     """4.2: a small lesion without much contrast is carried as a doubt."""
     rule = case.scene.options.sub_resolution
     peak, background = case.measures.suv_peak, case.measures.background
-    volume = case.measures.volume_ml
-    if volume >= rule.small_millilitres or not peak or not background:
+    if case.measures.volume_ml >= rule.small_millilitres or not peak or not background:
         return None
     if peak / background >= rule.small_contrast:
         return None
-    text = f"small ({volume:.2f} ml) and {peak / background:.1f} times its surroundings"
+    text = f"small ({case.measures.volume_ml:.2f} ml) and {peak / background:.1f} times its surroundings"
     return Fired("SMALL", text, shrink=rule.small_shrink)
 
 
