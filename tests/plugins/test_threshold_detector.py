@@ -149,6 +149,14 @@ def test_two_lesions_of_a_bright_liver_are_not_one_mass_with_the_liver_as_its_br
     assert all(c.measures.volume_ml == pytest.approx(4 / 3 * np.pi * 12**3 / 1000, rel=0.5) for c in found)
 
 
+@pytest.mark.parametrize("hotter", [24.0, 40.0])
+def test_a_focus_of_a_bright_liver_is_as_high_as_it_stands_out_of_the_liver(hotter: float) -> None:
+    """The pass is 0.67 to 0.74 of the lower peak, by which they would be one; of what exceeds the liver it is half."""
+    pet = _pet([((75, 75, 90), 55, 9.0), ((64, 75, 90), 9, 20.0), ((88, 75, 90), 9, hotter)], fwhm=9.0)
+    found = [c for c in _detect(pet, _liver()) if c.measures.volume_ml < 50]
+    assert sorted(round(c.centroid_lps_mm[0]) for c in found) == pytest.approx([64, 88], abs=2)
+
+
 def test_an_organ_does_not_vanish_into_a_hotter_focus_on_its_surface() -> None:
     liver = _pet([((75, 75, 90), 50, 3.2), ((75, 75, 148), 9, 12.0)], noise=0.1)  # a gallbladder, outside the map
     values = (np.linalg.norm(_world() - np.array((75, 75, 90)), axis=-1) < 48).astype(np.uint16)

@@ -19,6 +19,7 @@ from lesion_pipeline.domain.lesion import Candidate, Decision, Evidence, Finding
 from lesion_pipeline.domain.pet import PatientFacts, Tracer
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
+from lesion_pipeline.imaging.focality import Focality
 from lesion_pipeline.stages import localize, screen
 from lesion_pipeline.stages.screen import artefact, bone, focus, limb, limits, marrow, organs, soft, spine, urinary
 from lesion_pipeline.stages.screen import heart as heart_rules
@@ -222,20 +223,37 @@ def test_r6_a_band_in_a_low_vertebra_is_a_fracture() -> None:
     assert spine.fracture(_case(_box((120, 136, 230), (18, 14, 2)), 4.0)) is None  # L3 has its height
 
 
+SMALL_SPOT = (3.0, 3.0, 3.0)
+NOTHING_ON_CT = Evidence(pet="positive", ct="none")
+
+
+def _ubu(mask: Mask, suv: float = 5.0, tracer: Tracer = Tracer.PSMA_1007, evidence: Evidence = NOTHING_ON_CT) -> Outcome:
+    return bone.unspecific_bone(_case(mask, suv, tracer=tracer, evidence=evidence))
+
+
 def test_r7_only_speaks_of_psma_1007_without_a_correlate() -> None:
-    where = _box((222, 100, 300), SPOT)
-    none, lytic = Evidence(pet="positive", ct="none"), Evidence(pet="positive", ct="lytic")
-    said = _fired(bone.unspecific_bone(_case(where, 5.0, tracer=Tracer.PSMA_1007, evidence=none)), "R7_UNSPECIFIC_BONE")
-    assert said.ceiling == 0.15
-    assert bone.unspecific_bone(_case(where, 5.0, tracer=Tracer.PSMA_1007, evidence=lytic)) is None
-    assert bone.unspecific_bone(_case(where, 9.0, tracer=Tracer.PSMA_1007, evidence=none)) is None
-    assert bone.unspecific_bone(_case(where, 5.0, evidence=none)) is None
-    assert isinstance(bone.unspecific_bone(_case(where, 5.0, tracer=Tracer.PSMA_1007)), NotAsked)
+    where = _box((222, 100, 300), SMALL_SPOT)
+    assert _fired(_ubu(where), "R7_UNSPECIFIC_BONE").ceiling == 0.15
+    assert _ubu(where, evidence=Evidence(pet="positive", ct="lytic")) is None
+    assert _ubu(where, 9.0) is None
+    assert _ubu(where, tracer=Tracer.FDG) is None
+
+
+def test_r7_leaves_a_small_focus_open_where_no_ct_can_show_a_correlate() -> None:
+    unseen = _fired(_ubu(_box((222, 100, 300), SMALL_SPOT), evidence=Evidence(pet="positive")), "R7_UNSPECIFIC_UNSEEN")
+    assert unseen.ceiling is not None
+    assert OPTIONS.unspecific_bone.ceiling < unseen.ceiling < OPTIONS.decide.counted_from
+
+
+def test_r7_lets_a_large_focus_count_with_a_doubt() -> None:
+    large = _fired(_ubu(_box((222, 100, 300), SPOT)), "R7_UNSPECIFIC_LARGE")
+    assert large.ceiling is not None
+    assert OPTIONS.decide.counted_from < large.ceiling < 0.9
+    assert "but 5.4 ml" in large.text
 
 
 def test_r7_doubts_a_vertebra_less_than_other_bones_but_does_not_let_it_count() -> None:
-    case = _case(_box(L1, SPOT), 5.0, tracer=Tracer.PSMA_1007, evidence=Evidence(pet="positive", ct="none"))
-    said = _fired(bone.unspecific_bone(case), "R7_UNSPECIFIC_SPINE")
+    said = _fired(_ubu(_box(L1, SMALL_SPOT)), "R7_UNSPECIFIC_SPINE")
     assert "rarer than in ribs and pelvis" in said.text
     assert said.ceiling is not None
     assert OPTIONS.unspecific_bone.ceiling < said.ceiling < OPTIONS.decide.counted_from
@@ -308,6 +326,30 @@ def test_r11_many_alike_foci_along_the_bowel_are_its_own_pattern_and_one_beside_
     before_the_spine = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 108, 230), (60, 12, 20))))
     node = _fired(organs.bowel(_case(_box((132, 110, 230), (6, 6, 6)), 9.0, before_the_spine)), "R11_BOWEL_OR_NODE")
     assert node.odds > OPTIONS.bowel.odds
+
+
+@pytest.mark.parametrize(("hu", "code"), [(-700.0, "R11_BOWEL_GAS"), (-80.0, "R11_BOWEL_LUMEN"), (40.0, None)])
+@pytest.mark.parametrize("beside_mm", [0.0, 24.0])
+def test_r11_gas_on_ct_is_a_lumen_and_no_lesion(hu: float, code: str | None, beside_mm: float) -> None:
+    loop = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 60, 230), (40, 16, 20))))
+    said = organs.lumen(_case(_box((120, 60 - beside_mm, 230), (6, 6, 6)), 9.0, loop, hu=hu))
+    if code is None:
+        assert said is None
+        return
+    fired = _fired(said, code)
+    assert f"{hu:.0f} HU" in fired.text
+    assert fired.klass is LesionClass.PHYSIOLOGIC
+    settled = probability(3.0, [fired, Fired("R11_BOWEL_FOCUS", "", odds=0.02, floor=0.3)], OPTIONS.logistic)
+    assert (settled < OPTIONS.decide.excluded_below) == (code == "R11_BOWEL_GAS")
+
+
+def test_r11_asks_the_ct_of_no_place_but_the_bowels() -> None:
+    focus = _box((120, 60, 230), (6, 6, 6))
+    loop = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 60, 230), (40, 16, 20))))
+    assert isinstance(organs.lumen(_case(focus, 9.0, loop, hu=None)), NotAsked)
+    assert organs.lumen(_case(focus, 9.0, hu=-700.0)) is None  # no bowel is mapped
+    assert organs.lumen(_case(_box(L1, SPOT), 9.0, loop, hu=-700.0)) is None  # bone
+    assert organs.lumen(_case(_box((60, 90, 375), SPOT), 9.0, loop, hu=-700.0)) is None  # lung
 
 
 def test_a_pair_in_the_pelvis_is_doubted_as_ovaries_but_not_in_a_man_nor_at_the_pelvic_wall() -> None:
@@ -448,6 +490,15 @@ def test_a_focus_of_bone_with_an_edge_is_likelier_than_one_that_fades() -> None:
     assert fading.klass is LesionClass.PHYSIOLOGIC
 
 
+def test_what_stands_out_clearly_is_not_doubted_for_its_size() -> None:
+    """A lesion of 8 ml has a half radius of 12 mm whatever its edge: 5 times its surroundings, it is no uneven marrow."""
+    large = _blob(L1, 4.0, 30.0)
+    large.__dict__["focality"] = Focality(contrast=5.0, half_ml=8.2, half_mm=12.5)
+    assert focus.edge(large) is None
+    large.__dict__["focality"] = Focality(contrast=2.5, half_ml=8.2, half_mm=12.5)
+    assert _fired(focus.edge(large), "FOCUS_FADING").odds < 1
+
+
 def test_the_edge_of_what_is_smaller_than_a_scanner_shows_says_nothing() -> None:
     """A single voxel of noise ends more sharply than any lesion."""
     assert focus.edge(_case(_box(L1, (3, 3, 3)), 5.0)) is None
@@ -466,6 +517,19 @@ def test_an_edge_speaks_in_lung_and_mediastinum_and_nowhere_else() -> None:
     assert focus.edge(_blob(fat, 3.0, 10.0)) is None
     chest = _anatomy((Structure("mediastinum", StructureKind.REGION), _box(fat, (20, 20, 20))))
     assert _fired(focus.edge(_blob(fat, 3.0, 10.0, chest)), "FOCUS_EDGE").odds > 1
+
+
+def test_a_nodule_on_ct_under_a_focus_of_the_lung_speaks_for_it() -> None:
+    at = (60.0, 90.0, 375.0)
+    ball = np.linalg.norm(POINTS - at, axis=-1) <= 10
+    hu = np.where(ball, 30.0, -850.0).astype(np.float32)
+    nodule, air = (Volume(v, GRID, Unit.HU, Modality.CT, "CT-1") for v in (hu, np.full(SHAPE, -850.0, np.float32)))
+    said = _fired(focus.nodule(_case(ball, 3.0, hu=nodule)), "LUNG_NODULE")
+    assert said.odds == OPTIONS.lung_nodule.odds > 1
+    assert "a nodule of 3.7 ml on CT" in said.text
+    assert focus.nodule(_case(ball, 3.0, hu=air)) is None
+    assert focus.nodule(_case(_box(L1, SPOT), 3.0, hu=nodule)) is None  # bone has CT rules of its own
+    assert isinstance(focus.nodule(_case(ball, 3.0, hu=None)), NotAsked)
 
 
 def test_the_tip_of_a_faint_lesion_is_not_below_the_resolution() -> None:

@@ -125,4 +125,4 @@ class Patient:
         """Where a peak of this SUV lies, and whether it is an organ's ordinary uptake."""
         structure = self.places.structures[code]
         masked = structure.key if structure is not None and 0 < height <= float(self.ordinary[code]) else None
-        return PeakPlace(structure, masked, code in self.divided)
+        return PeakPlace(structure, masked, code in self.divided, 0.0 if masked else float(self.usual[code]))

@@ -16,12 +16,14 @@ from lesion_pipeline.plugins.threshold_detector.options import Peaks
 class PeakPlace:
     """Where a peak lies. masked: key of the physiologic organ it belongs to, None if none or if it stands out of it.
 
-    divided: that organ's map takes in what is none of it, so that a peak apart from its own uptake stays apart.
+    divided: that organ's map takes in what is none of it, so that a peak apart from its own uptake stays apart. usual: SUV of
+    the even organ that a peak stands out of, from which its height is measured; 0 elsewhere.
     """
 
     structure: Structure | None
     masked: str | None
     divided: bool = False
+    usual: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,10 +50,12 @@ class _Judge:
         self.spacing = spacing_mm
 
     def probability(self, item: Pass) -> float:
-        """P(two lesions), from the saddle ratio alone."""
+        """P(two lesions), from the saddle ratio alone; both heights above the organ that the lower peak stands out of."""
         limits = self.peaks
         span = limits.merge_above - limits.split_below
-        return float(np.clip((limits.merge_above - item.ratio) / span, 0.0, 1.0))
+        usual = min(self.places[item.low.label].usual, item.saddle)
+        ratio = (item.saddle - usual) / max(item.low.height - usual, item.saddle - usual, 1e-6)
+        return float(np.clip((limits.merge_above - ratio) / span, 0.0, 1.0))
 
     def narrow(self, width: float) -> float:
         """1 for two lesions that touch, 0 for two halves of one mass."""
@@ -62,7 +66,8 @@ class _Judge:
     def noise(self, item: Pass) -> bool:
         """Is the lower peak no peak of its own? Too shallow, or too near with nothing that tells the two places apart."""
         depth = item.low.height - item.saddle
-        if depth < max(self.peaks.prominence_suv, self.peaks.prominence_fraction * item.low.height):
+        height = item.low.height - self.places[item.low.label].usual
+        if depth < max(self.peaks.prominence_suv, self.peaks.prominence_fraction * height):
             return True
         distance = float(np.linalg.norm((np.array(item.high.index) - item.low.index) * self.spacing))
         return distance < self.peaks.min_distance_mm and not self.apart(item)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lesion_pipeline.domain.anatomy import Organ, StructureKind
 from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.domain.pet import Tracer
@@ -18,9 +20,15 @@ def unspecific_bone(case: Case) -> Outcome:
         return None
     if case.suv_max >= rule.below_suv or case.finding.evidence.ct in _CORRELATE:
         return None
+    text = f"unspecific bone uptake of PSMA-1007: SUVmax {case.suv_max:.1f} below {rule.below_suv:g}"
+    # what joins a focus above half its height may be its surroundings: the drawn volume must agree
+    extent = min(case.measures.volume_ml, case.focality.half_ml if case.focality is not None else np.inf)
+    if extent >= rule.large_ml:
+        text += f"; but {extent:.1f} ml, where such uptake is a small focus"
+        return Fired("R7_UNSPECIFIC_LARGE", text, ceiling=rule.large_ceiling)
     if case.finding.evidence.ct not in ("none", "negative"):
-        return NotAsked("R7_UNSPECIFIC_BONE", "no CT of the place")
-    text = f"unspecific bone uptake of PSMA-1007: SUVmax {case.suv_max:.1f} below {rule.below_suv:g}, nothing on CT"
+        return Fired("R7_UNSPECIFIC_UNSEEN", f"{text}; no CT of the place to look for a correlate", ceiling=rule.unseen_ceiling)
+    text += ", nothing on CT"
     if float(sum(case.shares.near[code] for code in case.places.codes_of_kind(StructureKind.VERTEBRA))) >= 0.5:
         text += "; but in the spine, where it is rarer than in ribs and pelvis"
         return Fired("R7_UNSPECIFIC_SPINE", text, ceiling=rule.spine_ceiling)

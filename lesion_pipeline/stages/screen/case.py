@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lesion_pipeline.domain.anatomy import Anatomy, Organ, StructureKind, VertebraInstance
 from lesion_pipeline.domain.errors import FrameMismatchError
+from lesion_pipeline.domain.geometry import RigidTransform
 from lesion_pipeline.domain.lesion import Finding, Measures, Site
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.imaging.focality import Focality, focality
@@ -49,15 +50,21 @@ class Scene:
         """Structures by key in the PET's frame, empty without a PET."""
         return self.places(self.study.pet.grid.frame).landmarks() if self.study.pet is not None else {}
 
-    def hounsfield(self, points: Points, frame: str) -> npt.NDArray[np.float32] | None:
-        """HU at LPS points (n, 3) of ``frame``, nearest voxel; None unless the CT reaches all of them."""
-        ct = self.study.ct
-        if ct is None:
+    def link_to_ct(self, frame: str) -> RigidTransform | None:
+        """From a frame to the CT's; None without a CT, or where nothing links the two."""
+        if self.study.ct is None:
             return None
         try:
-            moved = self.study.frames.between(frame, ct.grid.frame).apply(points)
+            return self.study.frames.between(frame, self.study.ct.grid.frame)
         except FrameMismatchError:
             return None
+
+    def hounsfield(self, points: Points, frame: str) -> npt.NDArray[np.float32] | None:
+        """HU at LPS points (n, 3) of ``frame``, nearest voxel; None unless the CT reaches all of them."""
+        ct, link = self.study.ct, self.link_to_ct(frame)
+        if ct is None or link is None:
+            return None
+        moved = link.apply(points)
         if not ct.grid.contains(moved).all():
             return None
         at = np.clip(np.rint(ct.grid.index(moved)).astype(np.int64), 0, np.array(ct.grid.shape) - 1)

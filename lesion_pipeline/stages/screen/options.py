@@ -12,9 +12,9 @@ from lesion_pipeline.stages.screen import rule_tables as rules_of
 from lesion_pipeline.stages.screen.rule_tables import Table
 
 RuleName = Literal[
-    "ORGAN", "SPILL", "HEART", "OVARIES", "SMALL", "OWN", "EDGE", "MARROW", "FOCUS", "RENAL", "PAIR", "PATTERN", "LIMB",
-    "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19", "R20",
-    "GLANDS", "BILE", "KIDNEYS", "GUT", "PROSTATE", "BLOOD",
+    "ORGAN", "SPILL", "HEART", "OVARIES", "SMALL", "OWN", "EDGE", "MARROW", "FOCUS", "NODULE", "RENAL", "PAIR", "PATTERN",
+    "LIMB", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19",
+    "R20", "LUMEN", "GLANDS", "BILE", "KIDNEYS", "GUT", "PROSTATE", "BLOOD",
 ]  # fmt: skip
 
 
@@ -151,12 +151,14 @@ class Options(Table):
     degeneration: rules_of.Degeneration
     fracture: rules_of.Fracture
     unspecific_bone: rules_of.UnspecificBone
+    lung_nodule: rules_of.LungNodule
     rib: rules_of.RibFocus
     ganglia: rules_of.Ganglia
     ureter: rules_of.Ureter
     renal_bed: rules_of.RenalBed
     pair: rules_of.Pair
     bowel: rules_of.Bowel
+    lumen: rules_of.Lumen
     injection: rules_of.Injection
     outline: rules_of.Outline
     respiration: rules_of.Respiration

@@ -152,6 +152,29 @@ def _mapped_bowel(case: Case, share: float, *, patterns: bool) -> Fired:
     return Fired("R11_BOWEL", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
 
 
+def lumen(case: Case) -> Outcome:
+    """In or beside the bowel's map, and what the CT shows there is gas or fat: a lesion is soft tissue, a loop has a lumen."""
+    bowel_rule, rule = case.scene.options.bowel, case.scene.options.lumen
+    away = case.distance(*bowel_rule.keys)
+    near = case.share(*bowel_rule.keys) >= bowel_rule.share or (away is not None and away <= bowel_rule.near_mm)
+    if not near or case.site.organ not in _CAVITY or case.probability_of(Organ.BONE) >= 0.3:
+        return None
+    steps = np.arange(-rule.radius_mm, rule.radius_mm + 0.1, 2.0)
+    cube = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
+    ball = cube[np.linalg.norm(cube, axis=1) <= rule.radius_mm]
+    seen = case.scene.hounsfield(case.centre + ball, case.frame)
+    if seen is None:
+        return NotAsked("R11_BOWEL_LUMEN", "no CT of the place")
+    hu = float(seen.mean())
+    if hu >= rule.soft_hu:
+        return None
+    text = f"in the bowel or beside it, {hu:.0f} HU within {rule.radius_mm:g} mm of its centre on CT"
+    if hu < rule.gas_hu:
+        said = f"{text}: gas of a lumen, where a lesion is soft tissue"
+        return Fired("R11_BOWEL_GAS", said, ceiling=rule.gas_ceiling, klass=LesionClass.PHYSIOLOGIC)
+    return Fired("R11_BOWEL_LUMEN", f"{text}: less than soft tissue", odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
+
+
 def _where_nodes_lie(case: Case) -> bool:
     return at_a_node_station(case) and not in_the_rectum(case)
 

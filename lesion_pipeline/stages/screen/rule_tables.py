@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from lesion_pipeline.imaging.focality import FocalityRules
+from lesion_pipeline.imaging.lung_nodule import NoduleRules
 
 
 class Table(BaseModel):
@@ -100,11 +101,19 @@ class Fracture(Table):
 
 
 class UnspecificBone(Table):
-    """R7: PSMA-1007. spine_ceiling: in a vertebra, which is seldom the site of unspecific uptake."""
+    """R7: PSMA-1007. spine_ceiling: in a vertebra, which is seldom the site of unspecific uptake.
+
+    large_ml, large_ceiling: unspecific uptake is a small focus; one whose volume, and that above half its height, is larger
+    is doubted less.
+    unseen_ceiling: where no CT says whether there is a correlate.
+    """
 
     below_suv: float
     ceiling: float
     spine_ceiling: float
+    large_ml: float
+    large_ceiling: float
+    unseen_ceiling: float
 
 
 class RibFocus(Table):
@@ -227,6 +236,18 @@ class Bowel(Table):
     rectum_front_mm: float
 
 
+class Lumen(Table):
+    """R11 by CT. soft_hu: mean HU within radius_mm below which a place in or beside the bowel is no soft tissue (odds); gas_hu:
+    below which it is gas (gas_ceiling).
+    """
+
+    radius_mm: float = Field(gt=0)
+    soft_hu: float
+    odds: float = Field(gt=0, le=1)
+    gas_hu: float
+    gas_ceiling: float
+
+
 class Injection(Table):
     """R12. arm_keys within arm_mm, no bone, under the skin, hotter than above_suv; node_odds: an axillary node on that side."""
 
@@ -324,9 +345,17 @@ class Limb(Table):
     contrast: float
 
 
+class LungNodule(Table):
+    """Rule NODULE. odds: of a focus of the lung under which the CT shows a nodule; measure: what is called one."""
+
+    measure: NoduleRules
+    odds: float = Field(ge=1)
+
+
 class Focus(Table):
     """Rule FOCUS: odds are (steepness of the edge per mm / usual_per_mm) ** steepness, held between least_odds and most_odds.
-    measure: where the edge is looked for. large_ml: an uptake larger than that is not doubted for a missing edge.
+    measure: where the edge is looked for. large_ml, clear_contrast: an uptake larger than that, or so many times as bright as
+    what lies round it, is not doubted for a missing edge.
     least_ml: above half its height, below which an edge is that of noise. chest_share: of the uptake in the mediastinum, from
     which an edge speaks for a node; chest_most_odds: in place of most_odds there and in the lung.
     """
@@ -336,6 +365,7 @@ class Focus(Table):
     steepness: float = Field(gt=0)
     least_odds: float = Field(gt=0, le=1)
     most_odds: float = Field(ge=1)
+    clear_contrast: float = Field(ge=1)
     large_ml: float = Field(gt=0)
     least_ml: float = Field(ge=0)
     chest_share: float = Field(gt=0, le=1)
