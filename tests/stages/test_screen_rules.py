@@ -328,6 +328,23 @@ def test_r11_many_alike_foci_along_the_bowel_are_its_own_pattern_and_one_beside_
     assert node.odds > OPTIONS.bowel.odds
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "node"),
+    [(120, 124, True), (120, 90, False), (164, 118, True), (216, 90, False)],
+    ids=["on the sacrum", "before it", "at the vessels", "on the wing of the hip bone"],
+)
+def test_r11_in_the_pelvis_nodes_lie_on_the_sacrum_and_along_the_vessels(x: float, y: float, *, node: bool) -> None:
+    anatomy = _anatomy(
+        (Structure("sacrum", StructureKind.BONE, Organ.BONE), _box((120, 150, 110), (30, 20, 40))),
+        (Structure("femur_left", StructureKind.BONE, Organ.BONE), _box((210, 100, 40), (12, 12, 20))),
+        (Structure("hip_left", StructureKind.BONE, Organ.BONE), _box((180, 140, 110), (12, 12, 40))),
+        (Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((160, 100, 130), (70, 28, 12))),
+    )
+    said = organs.bowel(_case(_box((x, y, 130), (6, 6, 6)), 9.0, anatomy))
+    assert isinstance(said, Fired)
+    assert (said.code == "R11_BOWEL_OR_NODE") == node, said.text
+
+
 @pytest.mark.parametrize(("hu", "code"), [(-700.0, "R11_BOWEL_GAS"), (-80.0, "R11_BOWEL_LUMEN"), (40.0, None)])
 @pytest.mark.parametrize("beside_mm", [0.0, 24.0])
 def test_r11_gas_on_ct_is_a_lumen_and_no_lesion(hu: float, code: str | None, beside_mm: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lesion_pipeline.imaging.places import Landmark
 from lesion_pipeline.stages.screen.case import Case
 
@@ -36,3 +38,28 @@ def in_the_rectum(case: Case) -> bool:
         return False
     aside, before = abs(case.centre[0] - sacrum.centre[0]), sacrum.high[1] - case.centre[1]
     return bool(aside <= rule.rectum_mm and -rule.rectum_mm <= before <= rule.rectum_front_mm)
+
+
+def in_the_iliac_fossa(case: Case) -> bool:
+    """On the wing of the hip bone, lateral of the iliac vessels, where caecum and sigmoid lie and no node does."""
+    marks = case.scene.landmarks
+    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    joints = [marks[k].high[2] for k in ("femur_left", "femur_right") if k in marks]
+    if sacrum is None or not joints or case.centre[2] < max(joints):
+        return False
+    return bool(abs(case.centre[0] - sacrum.centre[0]) > case.scene.options.gut.vessels_mm)
+
+
+def off_the_sacrum(case: Case) -> bool:
+    """In the midline before the sacrum without touching it: presacral nodes lie on the bone, sigmoid and rectum before it.
+
+    The vessels have parted above; the distance is that of the uptake's surface, taken as a ball of its volume.
+    """
+    rule, marks = case.scene.options.bowel, case.scene.landmarks
+    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    if sacrum is None or not sacrum.low[2] <= case.centre[2] <= sacrum.high[2]:
+        return False
+    away = case.distance("sacrum", "vertebra_S")
+    radius = float(np.cbrt(3000.0 * case.measures.volume_ml / (4.0 * np.pi)))
+    midline = abs(case.centre[0] - sacrum.centre[0]) <= rule.rectum_mm
+    return midline and (away is None or away - radius > rule.presacral_mm)

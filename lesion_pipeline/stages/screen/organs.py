@@ -9,7 +9,7 @@ from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.imaging.reference_regions import OrganUptake
 from lesion_pipeline.stages.screen import heart
 from lesion_pipeline.stages.screen.case import Case
-from lesion_pipeline.stages.screen.node_stations import at_a_node_station, in_the_rectum
+from lesion_pipeline.stages.screen.node_stations import at_a_node_station, in_the_iliac_fossa, in_the_rectum, off_the_sacrum
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 _CAVITY = (Organ.LYMPH_NODE, Organ.SOFT_TISSUE, Organ.PERITONEUM, Organ.GI)
@@ -176,7 +176,8 @@ def lumen(case: Case) -> Outcome:
 
 
 def _where_nodes_lie(case: Case) -> bool:
-    return at_a_node_station(case) and not in_the_rectum(case)
+    elsewhere = in_the_rectum(case) or in_the_iliac_fossa(case) or off_the_sacrum(case)
+    return at_a_node_station(case) and not elsewhere
 
 
 def _is_segment(case: Case) -> bool:

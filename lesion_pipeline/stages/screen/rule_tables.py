@@ -213,6 +213,7 @@ class Bowel(Table):
     of the aorta, where nodes are; a map of the bowel that ends within near_mm of the focus may have missed its loop.
     adrenal_from: probability of an adrenal from which a focus has station_odds too.
     rectum_mm, rectum_front_mm: before the lower half of the sacrum the rectum lies this near the midline and to this depth.
+    presacral_mm: from the sacrum, beyond which the surface of an uptake in the midline is that of no presacral node.
     """
 
     keys: tuple[str, ...]
@@ -234,6 +235,7 @@ class Bowel(Table):
     adrenal_from: float
     rectum_mm: float
     rectum_front_mm: float
+    presacral_mm: float
 
 
 class Lumen(Table):
