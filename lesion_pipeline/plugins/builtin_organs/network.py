@@ -29,7 +29,7 @@ CLASSES = (
     "head_glands", "prostate",
 )  # fmt: skip
 _FILE = "organs.onnx"
-_SHA256 = "18c8996b39f96cb94acc4efd0b98e32984f69bb79142750197d35fd3f38502d5"
+_SHA256 = "9cc2aa197e933316932c2b8fd67996e8a2a8912638d3a2e7ef50b39f3ff3a9d5"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
