@@ -18,7 +18,9 @@ Voxels = npt.NDArray[np.int32]
 
 def label(mask: Mask, connectivity: Connectivity) -> tuple[Labels, int]:
     """Label the components of a boolean (ni, nj, nk) array: labels uint32, 0 is background, and their number."""
-    labels, count = cc3d.connected_components(np.asarray(mask, dtype=bool), connectivity=connectivity, return_N=True)
+    # as bytes: cc3d (4.1.1) fails on booleans, one voxel thick or 3 x 3 x 3, that hold as many components as fit
+    raw = np.asarray(mask, dtype=bool).view(np.uint8)
+    labels, count = cc3d.connected_components(raw, connectivity=connectivity, return_N=True)
     return np.asarray(labels, dtype=np.uint32), int(count)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from lesion_pipeline.domain.volume import Volume
+from lesion_pipeline.imaging.components import label
 
 
 class NoduleRules(BaseModel):
@@ -50,13 +50,13 @@ def lung_nodule(ct: Volume, point_lps_mm: npt.ArrayLike, rules: NoduleRules) -> 
         return None
     window = ct.values[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
     # face to face: what only touches a rib at a corner stays apart
-    labels = np.asarray(cc3d.connected_components((window > rules.above_hu).astype(np.uint8), connectivity=6))
+    labels, _ = label(window > rules.above_hu, 6)
     axes = np.ogrid[tuple(slice(a, b) for a, b in zip(low - at, high - at, strict=True))]
     away = np.sqrt(sum((axis * step) ** 2 for axis, step in zip(axes, spacing, strict=True)))
     near = np.unique(labels[(away <= rules.reach_mm) & (labels > 0)])
     found = []
-    for label in near:
-        mine = labels == label
+    for number in near:
+        mine = labels == number
         volume = float(np.count_nonzero(mine)) * ct.grid.voxel_ml
         if rules.least_ml <= volume <= rules.most_ml and not _on_the_face(mine) and _length(mine, spacing) <= rules.longest:
             found.append(Nodule(volume, float(away[mine].min())))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -17,6 +16,7 @@ from scipy import ndimage
 from lesion_pipeline.domain.anatomy import Segmentation, StructureKind, VertebraInstance, VertebralLevel
 from lesion_pipeline.domain.caveat import Caveat
 from lesion_pipeline.domain.volume import LabelMap
+from lesion_pipeline.imaging.components import label
 
 _STAGE = "delineate"
 _SHAPED_OTHERWISE = frozenset({VertebralLevel.C1, VertebralLevel.C2})
@@ -59,7 +59,7 @@ def one_piece_each(label_map: LabelMap, stray_share: float) -> Cleaned:
         wide = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in box)
         part = values[wide]
         mask = part == value
-        pieces = np.asarray(cc3d.connected_components(mask, connectivity=26))
+        pieces, _ = label(mask, 26)
         sizes = np.bincount(pieces.reshape(-1))[1:]
         if len(sizes) < 2:
             continue

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import cc3d
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from skimage.segmentation import watershed as flood
 
-from lesion_pipeline.imaging.components import Mask
+from lesion_pipeline.imaging.components import Mask, label
 
 Image = npt.NDArray[np.float32]
 Basins = npt.NDArray[np.int32]
@@ -49,8 +48,8 @@ def relief(smoothed: Image, mask: Mask) -> Relief:
     """
     masked = np.where(mask, smoothed, -np.inf).astype(np.float32)
     top = (ndimage.maximum_filter(masked, size=3, mode="constant", cval=-np.inf) == masked) & mask
-    markers, count = cc3d.connected_components(top, connectivity=26, return_N=True)
-    markers = np.asarray(markers, dtype=np.int32)
+    labels, count = label(top, 26)
+    markers = labels.astype(np.int32)
     if count == 1:
         basins = mask.astype(np.int32)
     else:

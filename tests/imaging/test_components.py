@@ -19,6 +19,17 @@ def test_connectivity_is_the_callers(connectivity: components.Connectivity, expe
     assert count == expected
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 1, 5), (1, 3, 5), (5, 7, 1), (3, 3, 3), (9, 1, 9)])
+@pytest.mark.parametrize("connectivity", [6, 18, 26])
+def test_the_most_components_that_an_array_can_hold(shape: tuple[int, int, int], connectivity: components.Connectivity) -> None:
+    """Voxels that nowhere touch, in an array one voxel thick: a PET uptake of two voxels with a gap is such a one."""
+    mask = np.zeros(shape, dtype=bool)
+    mask[::2, ::2, ::2] = True
+    labels, count = components.label(mask, connectivity)
+    assert count == np.count_nonzero(mask)
+    assert sorted(labels[mask]) == list(range(1, count + 1))
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_labels_agree_with_scipy_and_lists_cover_the_mask(seed: int) -> None:
