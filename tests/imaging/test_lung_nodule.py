@@ -61,6 +61,15 @@ def test_what_is_one_piece_with_the_chest_wall_is_none() -> None:
     assert _seen(_chest((wall, ((0, 10, 0), (9, 9, 9))))) is None
 
 
+def test_what_leaves_the_field_of_view_is_none() -> None:
+    """Half a ball at the last slices may be the tip of anything."""
+    end = np.array([0.0, 0.0, 96.0])
+    ball = _chest((((0, 0, 96), (9, 9, 9)),))
+    assert ball.values[:, :, -1].max() > RULES.above_hu
+    assert _seen(ball, CENTRE + end) is None
+    assert _seen(_chest((((0, 0, 80), (9, 9, 9)),)), np.add(CENTRE, (0, 0, 80))) is not None
+
+
 def test_a_speck_is_none() -> None:
     assert _seen(_chest((((0, 0, 0), (2, 2, 2)),))) is None
 

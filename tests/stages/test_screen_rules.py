@@ -252,6 +252,14 @@ def test_r7_lets_a_large_focus_count_with_a_doubt() -> None:
     assert "but 5.4 ml" in large.text
 
 
+@pytest.mark.parametrize(("drawn", "half_ml"), [(SMALL_SPOT, 5.0), (SPOT, 0.5)])
+def test_r7_calls_large_only_what_is_large_by_both_measures(drawn: tuple[float, float, float], half_ml: float) -> None:
+    """What joins a focus above half its height may be its surroundings, and a low threshold draws too much."""
+    case = _case(_box((222, 100, 300), drawn), 5.0, tracer=Tracer.PSMA_1007, evidence=NOTHING_ON_CT)
+    case.__dict__["focality"] = Focality(contrast=5.0, half_ml=half_ml, half_mm=5.0)
+    _fired(bone.unspecific_bone(case), "R7_UNSPECIFIC_BONE")
+
+
 def test_r7_doubts_a_vertebra_less_than_other_bones_but_does_not_let_it_count() -> None:
     said = _fired(_ubu(_box(L1, SMALL_SPOT)), "R7_UNSPECIFIC_SPINE")
     assert "rarer than in ribs and pelvis" in said.text
@@ -330,7 +338,7 @@ def test_r11_many_alike_foci_along_the_bowel_are_its_own_pattern_and_one_beside_
 
 @pytest.mark.parametrize(
     ("x", "y", "node"),
-    [(120, 124, True), (120, 90, False), (164, 118, True), (216, 90, False)],
+    [(120, 124, True), (120, 112, False), (164, 118, True), (188, 118, False)],
     ids=["on the sacrum", "before it", "at the vessels", "on the wing of the hip bone"],
 )
 def test_r11_in_the_pelvis_nodes_lie_on_the_sacrum_and_along_the_vessels(x: float, y: float, *, node: bool) -> None:

@@ -228,7 +228,7 @@ def _top_of_cavity(case: Case) -> float | None:
 def _in_cavity(case: Case, lumbar: list[Landmark]) -> bool:
     """Before the lumbar bodies; in the pelvis before the back of the sacrum, between its walls and above the hip joints."""
     marks, rule = case.scene.landmarks, case.scene.options.gut
-    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    sacrum = case.scene.sacrum
     if sacrum is None or case.centre[2] >= sacrum.high[2]:
         nearest = min(lumbar, key=lambda m: abs(m.centre[2] - case.centre[2]))
         return bool(case.centre[1] <= nearest.centre[1])

@@ -50,6 +50,11 @@ class Scene:
         """Structures by key in the PET's frame, empty without a PET."""
         return self.places(self.study.pet.grid.frame).landmarks() if self.study.pet is not None else {}
 
+    @property
+    def sacrum(self) -> Landmark | None:
+        """The sacrum, by the name of whichever segmenter drew it."""
+        return self.landmarks.get("sacrum") or self.landmarks.get("vertebra_S")
+
     def link_to_ct(self, frame: str) -> RigidTransform | None:
         """From a frame to the CT's; None without a CT, or where nothing links the two."""
         if self.study.ct is None:

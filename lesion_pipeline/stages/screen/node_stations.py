@@ -32,8 +32,7 @@ def at_a_node_station(case: Case) -> bool:
 
 def in_the_rectum(case: Case) -> bool:
     """In the midline before the lower half of the sacrum, or below it: nodes lie at the side walls, and above."""
-    rule, marks = case.scene.options.bowel, case.scene.landmarks
-    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    rule, sacrum = case.scene.options.bowel, case.scene.sacrum
     if sacrum is None or case.centre[2] > sacrum.centre[2]:
         return False
     aside, before = abs(case.centre[0] - sacrum.centre[0]), sacrum.high[1] - case.centre[1]
@@ -42,8 +41,7 @@ def in_the_rectum(case: Case) -> bool:
 
 def in_the_iliac_fossa(case: Case) -> bool:
     """On the wing of the hip bone, lateral of the iliac vessels, where caecum and sigmoid lie and no node does."""
-    marks = case.scene.landmarks
-    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    marks, sacrum = case.scene.landmarks, case.scene.sacrum
     joints = [marks[k].high[2] for k in ("femur_left", "femur_right") if k in marks]
     if sacrum is None or not joints or case.centre[2] < max(joints):
         return False
@@ -55,8 +53,7 @@ def off_the_sacrum(case: Case) -> bool:
 
     The vessels have parted above; the distance is that of the uptake's surface, taken as a ball of its volume.
     """
-    rule, marks = case.scene.options.bowel, case.scene.landmarks
-    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    rule, sacrum = case.scene.options.bowel, case.scene.sacrum
     if sacrum is None or not sacrum.low[2] <= case.centre[2] <= sacrum.high[2]:
         return False
     away = case.distance("sacrum", "vertebra_S")

@@ -120,9 +120,14 @@ def _bowel(case: Case, *, patterns: bool) -> Outcome:
         return _unmapped_bowel(case, patterns=patterns)
     share = case.share(*rule.keys)
     if share < rule.share:  # a coarse map misses loops: beside it the doubt of an unmapped bowel stays
-        away = case.distance(*rule.keys)
-        return _unmapped_bowel(case, patterns=patterns) if away is not None and away <= rule.near_mm else None
+        return _unmapped_bowel(case, patterns=patterns) if _beside_bowel(case) else None
     return _mapped_bowel(case, share, patterns=patterns)
+
+
+def _beside_bowel(case: Case) -> bool:
+    rule = case.scene.options.bowel
+    away = case.distance(*rule.keys)
+    return away is not None and away <= rule.near_mm
 
 
 def _mapped_bowel(case: Case, share: float, *, patterns: bool) -> Fired:
@@ -155,9 +160,9 @@ def _mapped_bowel(case: Case, share: float, *, patterns: bool) -> Fired:
 def lumen(case: Case) -> Outcome:
     """In or beside the bowel's map, and what the CT shows there is gas or fat: a lesion is soft tissue, a loop has a lumen."""
     bowel_rule, rule = case.scene.options.bowel, case.scene.options.lumen
-    away = case.distance(*bowel_rule.keys)
-    near = case.share(*bowel_rule.keys) >= bowel_rule.share or (away is not None and away <= bowel_rule.near_mm)
-    if not near or case.site.organ not in _CAVITY or case.probability_of(Organ.BONE) >= 0.3:
+    if case.site.organ not in _CAVITY or case.probability_of(Organ.BONE) >= 0.3:
+        return None
+    if case.share(*bowel_rule.keys) < bowel_rule.share and not _beside_bowel(case):
         return None
     steps = np.arange(-rule.radius_mm, rule.radius_mm + 0.1, 2.0)
     cube = np.stack(np.meshgrid(steps, steps, steps, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -205,7 +210,7 @@ def _unmapped_bowel(case: Case, *, patterns: bool) -> Outcome:
     away = case.distance("aorta")
     if case.centre[2] > top or (away is not None and away <= rule.retroperitoneum_mm):
         return None
-    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    sacrum = case.scene.sacrum
     pelvic = sacrum is not None and case.centre[2] < sacrum.high[2] and abs(case.centre[0] - sacrum.centre[0]) < 60.0
     # LPS y grows to the back: before the lumbar spine, and in the pelvis before the sacrum's own middle
     front = sacrum.centre[1] if pelvic and sacrum is not None else float(np.mean([c[1] for c in lumbar]))

@@ -109,8 +109,7 @@ def ovaries(case: Case) -> Outcome:
     rule = case.scene.options.ovaries
     if case.scene.study.patient.sex == "M" or case.share_of_bone() > rule.max_bone_share:
         return None
-    marks = case.scene.landmarks
-    sacrum = marks.get("sacrum") or marks.get("vertebra_S")
+    sacrum = case.scene.sacrum
     if sacrum is None:
         return NotAsked("OVARIES", "no sacrum in the anatomy")
     aside = abs(case.centre[0] - sacrum.centre[0])
