@@ -21,6 +21,7 @@ Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 MEDIASTINUM = Structure("mediastinum", StructureKind.REGION)
 LUNG_LEFT = Structure("lung_left", StructureKind.ORGAN, Organ.LUNG)
 LUNG_RIGHT = Structure("lung_right", StructureKind.ORGAN, Organ.LUNG)
+HEART = Structure("heart", StructureKind.ORGAN, Organ.HEART)
 BOWEL = Structure("bowel", StructureKind.ORGAN, Organ.GI)
 L3 = Structure("vertebra_L3", StructureKind.VERTEBRA, Organ.BONE, VertebralLevel.L3, 1)
 CLAVICLE = Structure("clavicle_left", StructureKind.BONE, Organ.BONE)
@@ -65,6 +66,39 @@ def test_a_focus_of_the_narrow_mediastinum_is_a_node_and_one_of_the_lung_is_not(
     found = organs((x, 80.0, 80.0), chest, flip)
     assert max(found, key=lambda o: found[o]) is first
     assert found[first] >= 0.5
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("held", [MEDIASTINUM, HEART], ids=["mediastinum", "heart"])
+@pytest.mark.parametrize(("lung_from", "first"), [(92.0, Organ.LUNG), (116.0, None)])
+def test_what_has_lung_on_most_of_its_sides_is_of_the_lung(
+    held: Structure, lung_from: float, first: Organ | None, flip: bool
+) -> None:
+    """A soft lesion is a hole in the map of its lung, which the mediastinum or the heart fills."""
+    chest: list[tuple[Structure, Box]] = [
+        (LUNG_RIGHT, ((10, 68), (20, 140), (20, 140))),
+        (held, ((68, lung_from), (20, 140), (20, 140))),
+        (LUNG_LEFT, ((lung_from, 150), (20, 140), (20, 140))),
+        (held, ((104, 120), (72, 88), (72, 88))),
+    ]
+    found = organs((112.0, 80.0, 80.0), chest, flip)
+    own = Organ.HEART if held is HEART else Organ.LYMPH_NODE
+    assert max(found, key=lambda o: found[o]) is (first or own)
+    assert found[Organ.LUNG if first else own] >= 0.5
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize(("names_nodes", "first"), [(False, Organ.LYMPH_NODE), (True, Organ.LUNG)])
+def test_a_node_that_the_map_of_the_lung_takes_in_stays_a_node(names_nodes: bool, first: Organ, flip: bool) -> None:
+    """A voxel of margin gives the larger part of a node above the collar bone to the lung, which lies on one side of it."""
+    chest: list[tuple[Structure, Box]] = [
+        (LUNG_LEFT, ((20, 140), (20, 140), (10, 72))),
+        (CLAVICLE, ((20, 140), (40, 52), (96, 108))),
+    ]
+    if names_nodes:
+        chest.append((Structure("lymph_node", StructureKind.ORGAN, Organ.LYMPH_NODE), ((20, 30), (20, 30), (20, 30))))
+    found = organs((80.0, 80.0, 76.0), chest, flip)
+    assert max(found, key=lambda o: found[o]) is first, found
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -24,9 +24,10 @@ from lesion_pipeline.stages import localize, screen
 from lesion_pipeline.stages.screen import artefact, bone, focus, limb, limits, marrow, organs, soft, spine, urinary
 from lesion_pipeline.stages.screen import heart as heart_rules
 from lesion_pipeline.stages.screen.case import Case, Scene
-from lesion_pipeline.stages.screen.combine import probability
+from lesion_pipeline.stages.screen.combine import base_log_odds, probability
 from lesion_pipeline.stages.screen.corroboration import corroborate
 from lesion_pipeline.stages.screen.door import decision
+from lesion_pipeline.stages.screen.node_stations import at_a_node_station
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 PRESET: dict[str, Any] = tomllib.loads((Path(__file__).resolve().parents[2] / "configs" / "fdg-petct.toml").read_text("utf-8"))
@@ -144,6 +145,9 @@ def test_r1_brown_fat_needs_fat_and_is_surer_with_a_mirror_image() -> None:
     assert "mirror image L1" in paired.text
     assert soft.brown_fat(_case(left, 5.0, hu=40.0)) is None
     assert isinstance(soft.brown_fat(_case(left, 5.0, hu=None)), NotAsked)
+    chance = _fired(soft.brown_fat(_case(left, 5.0, hu=-40.0, others=((right, 5.0),))), "R1_BROWN_FAT")
+    assert chance.odds == alone.odds  # half fat, as a node in it is: its mirror image says nothing
+    assert "mirror image L1; but its median of -40 HU" in chance.text
 
 
 def test_r2_muscle_is_long_and_paired() -> None:
@@ -231,12 +235,30 @@ def _ubu(mask: Mask, suv: float = 5.0, tracer: Tracer = Tracer.PSMA_1007, eviden
     return bone.unspecific_bone(_case(mask, suv, tracer=tracer, evidence=evidence))
 
 
-def test_r7_only_speaks_of_psma_1007_without_a_correlate() -> None:
+def test_r7_only_speaks_of_psma_without_a_correlate() -> None:
     where = _box((222, 100, 300), SMALL_SPOT)
     assert _fired(_ubu(where), "R7_UNSPECIFIC_BONE").ceiling == 0.15
     assert _ubu(where, evidence=Evidence(pet="positive", ct="lytic")) is None
-    assert _ubu(where, 9.0) is None
     assert _ubu(where, tracer=Tracer.FDG) is None
+
+
+@pytest.mark.parametrize("tracer", [Tracer.PSMA_1007, Tracer.PSMA_11, Tracer.DCFPYL])
+def test_r7_leaves_a_warm_small_focus_outside_the_spine_open(tracer: Tracer) -> None:
+    where = _box((222, 100, 300), SMALL_SPOT)
+    warm = _fired(_ubu(where, 9.0, tracer), "R7_UNSPECIFIC_WARM")
+    assert warm.ceiling is not None
+    assert OPTIONS.unspecific_bone.ceiling < warm.ceiling < OPTIONS.decide.counted_from
+    assert warm.klass is None
+    assert (_fired(_ubu(where, 5.0, tracer), _ubu_code(tracer))).ceiling is not None
+    assert _ubu(where, 11.0, tracer) is None
+    assert _ubu(_box(L1, SMALL_SPOT), 9.0, tracer) is None
+    assert _ubu(_box((222, 100, 300), SPOT), 9.0, tracer) is None
+    for ct in ("sclerotic", "not_assessable"):
+        assert _ubu(where, 9.0, tracer, Evidence(pet="positive", ct=ct)) is None
+
+
+def _ubu_code(tracer: Tracer) -> str:
+    return "R7_UNSPECIFIC_BONE" if tracer is Tracer.PSMA_1007 else "R7_UNSPECIFIC_WARM"
 
 
 def test_r7_leaves_a_small_focus_open_where_no_ct_can_show_a_correlate() -> None:
@@ -625,6 +647,17 @@ def test_floors_of_doubts_add_nothing_and_ceilings_have_the_last_word() -> None:
     assert probability(0.0, [confirmed, Fired("Z", "", ceiling=0.15)], rule) == 0.15
 
 
+def test_measurements_may_fall_lower_where_no_rule_speaks_for_a_lesion() -> None:
+    rule = OPTIONS.logistic
+    faint = _case(_box(L1, SPOT), 1.0)
+    against = Fired("X", "", odds=0.5)
+    assert base_log_odds(faint, [against], rule) == -rule.least
+    assert base_log_odds(faint, [against, Fired("Y", "", odds=1.1)], rule) == -rule.most
+    hot = _case(_box(L1, SPOT), 90.0)
+    assert base_log_odds(hot, [], rule) == rule.most
+    assert rule.most < rule.least
+
+
 def test_a_nodule_in_lung_is_no_heart_though_the_hearts_map_takes_it_in() -> None:
     chamber = Structure("heart", StructureKind.ORGAN, Organ.HEART), _box((140, 90, 300), (60, 60, 60))
     anatomy = _anatomy(chamber)
@@ -676,6 +709,36 @@ def test_a_focus_over_a_kidney_is_rather_an_adrenal_and_what_the_map_calls_bowel
     )
     elsewhere = _case(_box((165, 104, 294), (6, 6, 6)), 9.0, named)
     assert elsewhere.probability_of(Organ.ADRENAL) == 0.0  # a map that names adrenals is believed
+
+
+def test_a_focus_at_the_front_of_a_kidneys_top_may_be_an_adrenal_that_its_map_holds() -> None:
+    kidney = Structure("kidney_left", StructureKind.ORGAN, Organ.KIDNEY), _box((170, 120, 265), (20, 24, 30))
+    anatomy = _anatomy(kidney)
+    adrenal = _case(_box((162, 104, 286), (6, 6, 6)), 9.0, anatomy)
+    assert adrenal.site.organ_probabilities[0][0] is Organ.ADRENAL
+    said = _fired(organs.ordinary_uptake(adrenal), "ORGAN_KIDNEY_OR_ADRENAL")
+    assert said.klass is None
+    assert said.odds == OPTIONS.masks.adrenal_odds
+    assert organs.bowel(adrenal) is None  # no bowel in sight: one doubt is enough
+    for behind_or_low in ((162, 136, 286), (162, 104, 250)):
+        calyx = _case(_box(behind_or_low, (6, 6, 6)), 9.0, anatomy)
+        assert _fired(organs.ordinary_uptake(calyx), "ORGAN_KIDNEY").odds == OPTIONS.masks.organs["kidney"].odds
+
+
+@pytest.mark.parametrize("flip", [1.0, -1.0])
+def test_under_the_hip_joints_nodes_lie_in_the_groins_and_not_in_the_midline(flip: float) -> None:
+    femurs = [
+        (Structure(f"femur_{side}", StructureKind.BONE, Organ.BONE), _box((x, 100, 60), (16, 16, 60)))
+        for side, x in (("right", 50), ("left", 190))
+    ]
+    floor = Structure("sacrum", StructureKind.BONE, Organ.BONE), _box((120, 150, 90), (40, 8, 60))
+    bowel = Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 116, 90), (70, 24, 70))
+    anatomy = _anatomy(*femurs, floor, bowel)
+    for x, z, is_station in ((120 + flip * 26, 84, False), (120 + flip * 36, 84, True), (120 + flip * 26, 104, True)):
+        case = _case(_box((x, 132, z), (6, 6, 6)), 6.0, anatomy)
+        assert at_a_node_station(case) is is_station
+    unseen = _case(_box((120 + flip * 26, 132, 84), (6, 6, 6)), 6.0, _anatomy(femurs[0], floor, bowel))
+    assert at_a_node_station(unseen)  # one hip joint alone does not tell the midline
 
 
 def test_a_small_focus_high_in_the_hearts_map_is_rather_a_node_and_a_large_or_low_one_the_heart() -> None:

@@ -15,7 +15,7 @@ from lesion_pipeline.imaging.places import Places
 from lesion_pipeline.imaging.shares import around, shares
 from lesion_pipeline.stages.localize.options import Options
 from lesion_pipeline.stages.localize.organs import contradicted, main_structure, organ_probabilities
-from lesion_pipeline.stages.localize.unmapped import at_the_adrenal, beside_the_heart
+from lesion_pipeline.stages.localize.unmapped import at_the_adrenal, beside_the_heart, in_the_lung
 from lesion_pipeline.stages.localize.vertebrae import in_spine, vertebra_shares
 
 STAGE = "localize"
@@ -52,6 +52,7 @@ def _site(candidate: Candidate, study: Study, anatomy: Anatomy, places: Places, 
     organs, doubts = organ_probabilities(divided, nearby, centre, (in_canal, in_chest), places=places, options=options)
     organs, contradiction = contradicted(organs, points, weights, places, options)
     organs = beside_the_heart(organs, candidate.measures.volume_ml, centre, nearby, places=places, options=options)
+    organs = in_the_lung(organs, candidate.measures.volume_ml, centre, places=places, options=options)
     organs = at_the_adrenal(organs, candidate.measures.volume_ml, centre, places=places, options=options)
     vertebrae = vertebra_shares(divided, places, anatomy, options)
     structure, distance = main_structure(divided, nearby, in_canal, places, options)

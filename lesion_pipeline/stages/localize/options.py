@@ -41,11 +41,28 @@ class Heart(BaseModel):
     lung: float = Field(ge=0, le=1)
 
 
+class Lung(BaseModel):
+    """A focus of at most small_ml, by the share of lung on a sphere beyond_mm outside a ball of its volume.
+
+    From round_from on it is one of the lung with probability round_share though mediastinum, heart or nothing holds it; below
+    beside_below, of what the lung shares with nodes beside_share goes to the nodes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    small_ml: float = Field(ge=0)
+    beyond_mm: float = Field(gt=0)
+    round_from: float = Field(gt=0, le=1)
+    round_share: float = Field(ge=0, le=1)
+    beside_below: float = Field(ge=0, le=1)
+    beside_share: float = Field(ge=0, le=1)
+
+
 class Adrenal(BaseModel):
     """Where adrenals lie, which the built-in anatomy does not name: a focus of at most small_ml from below_mm under to above_mm
     over the top of a kidney, aside_low_mm to aside_high_mm beside the middle of the spine on that side and front_low_mm to
-    front_high_mm before the front of the vertebral body. It is an adrenal with probability ``share``, or ``in_liver`` where the
-    map of the liver holds it; where another organ than bowel, stomach or liver does, that organ keeps it.
+    front_high_mm before the front of the vertebral body. It is an adrenal with probability ``share``, ``in_liver`` where the
+    map of the liver holds it, ``in_kidney`` where that of the kidney does; any other organ but bowel and stomach keeps it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +76,7 @@ class Adrenal(BaseModel):
     front_high_mm: float
     share: float = Field(ge=0, le=1)
     in_liver: float = Field(ge=0, le=1)
+    in_kidney: float = Field(ge=0, le=1)
 
 
 class Options(BaseModel):
@@ -87,4 +105,5 @@ class Options(BaseModel):
     other_layer: float = Field(ge=0, lt=0.5)
     nodes: Nodes
     heart: Heart
+    lung: Lung
     adrenal: Adrenal

@@ -1,6 +1,8 @@
-"""What the maps do not know: nodes and lung beside the heart, and the adrenals."""
+"""What the maps do not know: nodes and lung beside the heart, lesions that the map of the lung leaves out, and the adrenals."""
 
 from __future__ import annotations
+
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,8 @@ from lesion_pipeline.imaging.places import Landmark, Places
 from lesion_pipeline.stages.localize.options import Adrenal, Options
 from lesion_pipeline.stages.localize.organs import Probabilities, normal
 
+#: (26, 3) directions, of length 1.
+_AROUND = np.array([np.array(d) / np.linalg.norm(d) for d in product((-1.0, 0.0, 1.0), repeat=3) if any(d)])
 _GIVE_WAY = (Organ.GI, Organ.PERITONEUM, Organ.LYMPH_NODE, Organ.SOFT_TISSUE)
 
 
@@ -38,6 +42,32 @@ def beside_the_heart(
     return normal(mixed)
 
 
+def in_the_lung(
+    organs: Probabilities, volume_ml: float, centre_lps_mm: npt.NDArray[np.float64], *, places: Places, options: Options
+) -> Probabilities:
+    """The probabilities of a small focus of the chest by how much lung lies round it.
+
+    A soft lesion of the lung is a hole in the map of the lung and, beside the mediastinum, taken for it; it has lung on most of
+    its sides. A node that the map of the lung takes in has not. Unchanged where a map names nodes.
+    """
+    rule = options.lung
+    named = any(s is not None and s.organ is Organ.LYMPH_NODE for s in places.structures)
+    lung = sorted(places.codes("lung"))
+    if not organs or not lung or named or volume_ml > rule.small_ml:
+        return organs
+    first, mixed = organs[0][0], dict(organs)
+    radius = float(np.cbrt(3000.0 * volume_ml / (4.0 * np.pi))) + rule.beyond_mm
+    share = float(np.isin(places.solid(centre_lps_mm + radius * _AROUND), lung).mean())
+    if share >= rule.round_from and first in (Organ.LYMPH_NODE, Organ.SOFT_TISSUE, Organ.HEART):
+        mixed = {organ: p * (1.0 - rule.round_share) for organ, p in organs}
+        mixed[Organ.LUNG] = mixed.get(Organ.LUNG, 0.0) + rule.round_share
+    elif share < rule.beside_below and first is Organ.LUNG and Organ.LYMPH_NODE in mixed:
+        moved = rule.beside_share * mixed[Organ.LUNG]
+        mixed[Organ.LUNG] -= moved
+        mixed[Organ.LYMPH_NODE] += moved
+    return normal(mixed) if mixed != dict(organs) else organs
+
+
 def at_the_adrenal(
     organs: Probabilities, volume_ml: float, centre_lps_mm: npt.NDArray[np.float64], *, places: Places, options: Options
 ) -> Probabilities:
@@ -45,7 +75,8 @@ def at_the_adrenal(
     rule = options.adrenal
     if not organs or volume_ml > rule.small_ml or places.codes("adrenal"):
         return organs
-    share = rule.share if organs[0][0] in _GIVE_WAY else rule.in_liver if organs[0][0] is Organ.LIVER else 0.0
+    held = organs[0][0]
+    share = rule.share if held in _GIVE_WAY else {Organ.LIVER: rule.in_liver, Organ.KIDNEY: rule.in_kidney}.get(held, 0.0)
     if share <= 0 or not _beside_a_kidneys_top(centre_lps_mm, places.landmarks(), rule):
         return organs
     mixed = {organ: p * (1.0 - share) for organ, p in organs}

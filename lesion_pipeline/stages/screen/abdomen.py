@@ -9,7 +9,7 @@ from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.imaging.places import Landmark
 from lesion_pipeline.stages.screen import organs
 from lesion_pipeline.stages.screen.case import Case
-from lesion_pipeline.stages.screen.node_stations import at_a_node_station, in_the_iliac_fossa, lumbar_bodies
+from lesion_pipeline.stages.screen.node_stations import at_a_node_station, lumbar_bodies
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 from lesion_pipeline.stages.screen.receptor_tables import Kidneys
 
@@ -139,7 +139,7 @@ def _in_bowel(case: Case) -> bool:
 def _like_a_node(case: Case, said: Fired) -> Fired | None:
     """Bowel lies against the vessels and the pelvic wall, and its map is not exact: a hot round focus there may be a node."""
     rule = case.scene.options.gut
-    if not lumbar_bodies(case) or not at_a_node_station(case) or in_the_iliac_fossa(case):
+    if not lumbar_bodies(case) or not at_a_node_station(case):
         return None
     if case.suv_max < rule.faint_suv or case.elongation >= rule.elongation:
         return None
@@ -181,7 +181,7 @@ def _one_of_many(case: Case, said: Fired) -> Fired | None:
         "bowel takes up this tracer in stretches"
     )
     odds = rule.many_odds if _in_bowel(case) else rule.beside_odds
-    if case.site.organ is Organ.LYMPH_NODE and at_a_node_station(case) and not in_the_iliac_fossa(case):
+    if case.site.organ is Organ.LYMPH_NODE and at_a_node_station(case):
         odds = rule.station_odds
         text += "; but the place is one of nodes"
     return Fired("R11_BOWEL_STRETCHES", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)

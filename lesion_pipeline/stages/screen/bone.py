@@ -10,29 +10,41 @@ from lesion_pipeline.domain.pet import Tracer
 from lesion_pipeline.stages.screen.case import Case
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
+_PSMA = (Tracer.PSMA_11, Tracer.DCFPYL, Tracer.PSMA_1007)
 _CORRELATE = ("lytic", "sclerotic", "mixed")
 
 
 def unspecific_bone(case: Case) -> Outcome:
-    """R7: PSMA-1007 uptake in bone, moderate, nothing on CT."""
-    rule = case.scene.options.unspecific_bone
-    if case.scene.study.tracer is not Tracer.PSMA_1007 or case.probability_of(Organ.BONE) < 0.5:
+    """R7: PSMA ligands in bone, moderate, nothing on CT; common with PSMA-1007, seen with the others."""
+    rule, tracer = case.scene.options.unspecific_bone, case.scene.study.tracer
+    if tracer not in _PSMA or case.probability_of(Organ.BONE) < 0.5 or case.finding.evidence.ct in _CORRELATE:
         return None
-    if case.suv_max >= rule.below_suv or case.finding.evidence.ct in _CORRELATE:
-        return None
-    text = f"unspecific bone uptake of PSMA-1007: SUVmax {case.suv_max:.1f} below {rule.below_suv:g}"
     # what joins a focus above half its height may be its surroundings: the drawn volume must agree
     extent = min(case.measures.volume_ml, case.focality.half_ml if case.focality is not None else np.inf)
-    if extent >= rule.large_ml:
+    large, seen = extent >= rule.large_ml, case.finding.evidence.ct in ("none", "negative")
+    in_spine = float(sum(case.shares.near[code] for code in case.places.codes_of_kind(StructureKind.VERTEBRA))) >= 0.5
+    if tracer is not Tracer.PSMA_1007 or case.suv_max >= rule.below_suv:
+        return _warm(case, extent) if seen and not large and not in_spine else None
+    text = f"unspecific bone uptake of PSMA-1007: SUVmax {case.suv_max:.1f} below {rule.below_suv:g}"
+    if large:
         text += f"; but {extent:.1f} ml, where such uptake is a small focus"
         return Fired("R7_UNSPECIFIC_LARGE", text, ceiling=rule.large_ceiling)
-    if case.finding.evidence.ct not in ("none", "negative"):
+    if not seen:
         return Fired("R7_UNSPECIFIC_UNSEEN", f"{text}; no CT of the place to look for a correlate", ceiling=rule.unseen_ceiling)
     text += ", nothing on CT"
-    if float(sum(case.shares.near[code] for code in case.places.codes_of_kind(StructureKind.VERTEBRA))) >= 0.5:
+    if in_spine:
         text += "; but in the spine, where it is rarer than in ribs and pelvis"
         return Fired("R7_UNSPECIFIC_SPINE", text, ceiling=rule.spine_ceiling)
     return Fired("R7_UNSPECIFIC_BONE", text, ceiling=rule.ceiling, klass=LesionClass.BENIGN)
+
+
+def _warm(case: Case, extent_ml: float) -> Fired | None:
+    """A small focus without a correlate that is too hot to be called unspecific, or whose tracer seldom shows such."""
+    rule = case.scene.options.unspecific_bone
+    if case.suv_max >= rule.warm_suv:
+        return None
+    text = f"{extent_ml:.1f} ml of bone outside the spine, SUVmax {case.suv_max:.1f} below {rule.warm_suv:g}, nothing on CT"
+    return Fired("R7_UNSPECIFIC_WARM", f"{text}: a small lesion, or unspecific uptake", ceiling=rule.warm_ceiling)
 
 
 def rib_focus(case: Case) -> Outcome:

@@ -28,15 +28,19 @@ def features(case: Case, rule: Logistic) -> dict[str, float]:
     }
 
 
-def base_log_odds(case: Case, rule: Logistic) -> float:
-    """Log-odds before any rule. A detector that gives its own probability is believed instead of the measurements."""
+def base_log_odds(case: Case, fired: Sequence[Fired], rule: Logistic) -> float:
+    """Log-odds before any rule. A detector that gives its own probability is believed instead of the measurements.
+
+    fired: asked only whether any of them speaks for a lesion, which decides how low the measurements may go.
+    """
     own = case.finding.located.candidate.probability
     if own is not None:
         held = min(rule.highest, max(rule.lowest, own))
         return log(held / (1.0 - held))
     seen = features(case, rule)
     total = rule.intercept + sum(float(getattr(rule, name)) * value for name, value in seen.items())
-    return max(-rule.most, min(rule.most, total))
+    supported = any(f.odds > 1.0 for f in fired)
+    return max(-rule.most if supported else -rule.least, min(rule.most, total))
 
 
 def _logistic(log_odds: float) -> float:

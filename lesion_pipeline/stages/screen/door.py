@@ -94,7 +94,7 @@ def _decide(case: Case, options: Options) -> Screened:
     fired, unasked = ask(case, options)
     fired.extend(corroborate(case, options.corroboration))
     fired.extend(disagreement(case))
-    base = base_log_odds(case, options.logistic)
+    base = base_log_odds(case, fired, options.logistic)
     p = probability(base, fired, options.logistic)
     reasons = [_measured(case, base), *(Reason(f.code, f.text, log(f.odds) if f.odds != 1.0 else None) for f in fired)]
     if unasked:

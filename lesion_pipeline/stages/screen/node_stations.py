@@ -15,6 +15,10 @@ def lumbar_bodies(case: Case) -> list[Landmark]:
 
 def at_a_node_station(case: Case) -> bool:
     """Beside aorta and cava, which run along the front of the lumbar bodies, or at the pelvic wall along the iliac vessels."""
+    return _beside_vessels(case) and not in_the_iliac_fossa(case) and not on_the_pelvic_floor(case)
+
+
+def _beside_vessels(case: Case) -> bool:
     rule, lumbar = case.scene.options.gut, lumbar_bodies(case)
     wall = case.distance("hip", "sacrum", "vertebra_S")
     if wall is not None and wall <= rule.wall_mm:
@@ -46,6 +50,17 @@ def in_the_iliac_fossa(case: Case) -> bool:
     if sacrum is None or not joints or case.centre[2] < max(joints):
         return False
     return bool(abs(case.centre[0] - sacrum.centre[0]) > case.scene.options.gut.vessels_mm)
+
+
+def on_the_pelvic_floor(case: Case) -> bool:
+    """In the midline under the hip joints, where bladder, urethra and anal canal lie; the nodes of the groins lie aside."""
+    rule, marks = case.scene.options.gut, case.scene.landmarks
+    joints = [marks[k] for k in ("femur_left", "femur_right") if k in marks]
+    if len(joints) < 2:
+        return False
+    aside = abs(case.centre[0] - (joints[0].centre[0] + joints[1].centre[0]) / 2)
+    under = min(m.high[2] for m in joints) - case.centre[2]
+    return bool(aside <= rule.floor_aside_mm and under >= rule.floor_under_mm)
 
 
 def off_the_sacrum(case: Case) -> bool:

@@ -22,7 +22,8 @@ class Logistic(Table):
     """log-odds = intercept + uptake * ln(SUVmax / reference_suv) + contrast * ln(SUVpeak / background)
     + noise * ln(contrast-to-noise / 5) + volume * ln(millilitres) + bone * P(bone), each measurement held within ``limit``, the
     one of noise below ``noise_limit`` (what clearly stands out of it is no surer the farther it does), the sum within
-    ``most``: no uptake however hot is proof against the rules. The background is the surroundings or the usual uptake of the
+    ``most``: no uptake however hot is proof against the rules, and no rule that speaks for a lesion is drowned by measurements;
+    where none does, they may fall to ``-least``. The background is the surroundings or the usual uptake of the
     lesion's own bone or organ, whichever is higher.
     """
 
@@ -36,6 +37,7 @@ class Logistic(Table):
     limit: float = Field(gt=0)
     noise_limit: float = Field(gt=0)
     most: float = Field(gt=0)
+    least: float = Field(gt=0)
     lowest: float = Field(gt=0, lt=0.5)
     highest: float = Field(gt=0.5, lt=1)
 
@@ -97,6 +99,7 @@ class Masks(Table):
     lung_round: share of lung (below lung_hu) round a nodule that is none of the organ. apart_share: share of the places round
     it below half its SUVmax, from which such a part is a focus on its own; upper_from: height in the map of the organ (0 its
     foot, 1 its top) from which it has upper_odds, below apart_odds.
+    adrenal_odds: for a focus of the kidney's map where the adrenal lies.
     """
 
     share: float = Field(gt=0, le=1)
@@ -122,6 +125,7 @@ class Masks(Table):
     upper_odds: float = Field(gt=0, le=1)
     apart_odds: float = Field(gt=0, le=1)
     lung_hu: float
+    adrenal_odds: float
     organs: dict[str, OrganMask]
 
 

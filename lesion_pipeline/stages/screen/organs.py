@@ -9,7 +9,7 @@ from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.imaging.reference_regions import OrganUptake
 from lesion_pipeline.stages.screen import heart
 from lesion_pipeline.stages.screen.case import Case
-from lesion_pipeline.stages.screen.node_stations import at_a_node_station, in_the_iliac_fossa, in_the_rectum, off_the_sacrum
+from lesion_pipeline.stages.screen.node_stations import at_a_node_station, in_the_rectum, off_the_sacrum
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 _CAVITY = (Organ.LYMPH_NODE, Organ.SOFT_TISSUE, Organ.PERITONEUM, Organ.GI)
@@ -50,6 +50,9 @@ def ordinary_uptake(case: Case) -> Outcome:
         foreign = heart.not_its_own(case, name, key) if name in masks.invaded else None
         if foreign is not None:
             return foreign
+        if name == "kidney" and case.probability_of(Organ.ADRENAL) >= case.scene.options.bowel.adrenal_from:
+            said = f"{text}; but at the front of its top, where the adrenal lies: the map of the kidney may hold it"
+            return Fired("ORGAN_KIDNEY_OR_ADRENAL", said, odds=masks.adrenal_odds)
         return Fired(code, text, odds=mask.odds, klass=LesionClass.PHYSIOLOGIC)
     return None
 
@@ -113,7 +116,8 @@ def plain_bowel(case: Case) -> Outcome:
 
 def _bowel(case: Case, *, patterns: bool) -> Outcome:
     rule = case.scene.options.bowel
-    if patterns and case.probability_of(Organ.ADRENAL) >= rule.adrenal_from and case.probability_of(Organ.LIVER) < 0.5:
+    elsewhere = case.probability_of(Organ.LIVER) >= 0.5 or case.share("kidney") >= case.scene.options.masks.share
+    if patterns and case.probability_of(Organ.ADRENAL) >= rule.adrenal_from and not elsewhere:
         text = "where the adrenal lies, which stomach and bowel touch: their uptake cannot be told from its"
         return Fired("R11_BOWEL_OR_ADRENAL", text, odds=rule.station_odds)
     if not case.places.codes(*rule.keys):
@@ -181,8 +185,7 @@ def lumen(case: Case) -> Outcome:
 
 
 def _where_nodes_lie(case: Case) -> bool:
-    elsewhere = in_the_rectum(case) or in_the_iliac_fossa(case) or off_the_sacrum(case)
-    return at_a_node_station(case) and not elsewhere
+    return at_a_node_station(case) and not in_the_rectum(case) and not off_the_sacrum(case)
 
 
 def _is_segment(case: Case) -> bool:

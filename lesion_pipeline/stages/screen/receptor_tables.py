@@ -99,7 +99,8 @@ class Gut(Table):
     beside_odds: beside the map.
     station_odds: beside the map where a node is the likelier organ. node_odds, node_floor: in the bowel's map or against it,
     but where nodes lie, as hot as nodes are and round; the floor holds against rules of the same place. vessels_mm: from the
-    midline, what lies farther out above the hip joints is lateral of the iliac vessels and no node. adrenal_mm, adrenal_odds:
+    midline, what lies farther out above the hip joints is lateral of the iliac vessels and no node; nor is what lies at least
+    floor_under_mm under their top and at most floor_aside_mm from the midline. adrenal_mm, adrenal_odds:
     the same within so much of the front of a kidney's top, where the adrenal lies.
     """
 
@@ -122,6 +123,8 @@ class Gut(Table):
     node_odds: float
     node_floor: float = Field(ge=0, lt=1)
     vessels_mm: float
+    floor_under_mm: float
+    floor_aside_mm: float
     adrenal_mm: float
     adrenal_odds: float
 

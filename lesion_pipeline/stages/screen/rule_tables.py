@@ -16,13 +16,14 @@ class Table(BaseModel):
 
 class BrownFat(Table):
     """R1. fat_share of the voxels with at least ``core`` of the highest uptake from hu_low to hu_high; mirror image within
-    mirror_mm; near_mm: of bones it lives beside.
+    mirror_mm, which speaks for it where the median of those voxels is below pure_hu; near_mm: of bones it lives beside.
     """
 
     core: float = Field(ge=0, lt=1)
     fat_share: float
     hu_low: float
     hu_high: float
+    pure_hu: float
     mirror_mm: float
     near_mm: float
     max_bone_share: float
@@ -101,15 +102,18 @@ class Fracture(Table):
 
 
 class UnspecificBone(Table):
-    """R7: PSMA-1007. spine_ceiling: in a vertebra, which is seldom the site of unspecific uptake.
+    """R7: below_suv for PSMA-1007. spine_ceiling: in a vertebra, which is seldom the site of unspecific uptake.
 
     large_ml, large_ceiling: unspecific uptake is a small focus; one whose volume, and that above half its height, is larger
     is doubted less.
-    unseen_ceiling: where no CT says whether there is a correlate.
+    unseen_ceiling: where no CT says whether there is a correlate. warm_suv, warm_ceiling: a small focus below it, outside the
+    spine and without a correlate, of PSMA-1007 or of another ligand of PSMA, is left open.
     """
 
     below_suv: float
     ceiling: float
+    warm_suv: float
+    warm_ceiling: float
     spine_ceiling: float
     large_ml: float
     large_ceiling: float

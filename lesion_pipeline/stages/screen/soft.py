@@ -48,9 +48,13 @@ def brown_fat(case: Case) -> Outcome:
     if fat < rule.fat_share or near is None or near > rule.near_mm:
         return None
     twin = _mirror_image(case, rule.mirror_mm)
-    odds = rule.odds_single if twin is None else rule.odds_mirrored
+    middle = float(np.median(core))
+    pure = middle < rule.pure_hu  # a node in fat has its rim in it, and by chance a mirror image
+    odds = rule.odds_mirrored if twin is not None and pure else rule.odds_single
     other = "no mirror image" if twin is None else f"mirror image {twin.finding.id}"
     text = f"brown fat: {100 * fat:.0f} % has {rule.hu_low:g} to {rule.hu_high:g} HU, {other}"
+    if twin is not None and not pure:
+        text += f"; but its median of {middle:.0f} HU is not that of fat alone"
     return Fired("R1_BROWN_FAT", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
 
 
