@@ -137,7 +137,8 @@ def located(point_lps_mm: npt.NDArray[np.float64], places: Places, options: Loca
     uptake = np.exp(-4 * np.log(2) * (apart[seen] / _SEEN_FWHM_MM) ** 2)
     divided = shares(voxels[seen], uptake, grid, places, options.supersampling)
     nearby = around(point_lps_mm, places, options.nearest_mm)
-    organs, _ = organ_probabilities(divided, nearby, point_lps_mm, (0.0, 0.0), places=places, options=options)
+    volume = float(seen.sum()) * grid.voxel_ml
+    organs, _ = organ_probabilities(divided, nearby, point_lps_mm, (0.0, 0.0), volume_ml=volume, places=places, options=options)
     return organs[0][0]
 
 

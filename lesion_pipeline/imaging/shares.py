@@ -14,6 +14,8 @@ from lesion_pipeline.imaging.components import Voxels
 from lesion_pipeline.imaging.places import Codes, Places
 
 _MAX_POINTS = 400_000
+#: (26, 3) directions, of length 1.
+_DIRECTIONS = np.array([np.array(d) / np.linalg.norm(d) for d in product((-1.0, 0.0, 1.0), repeat=3) if any(d)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +62,14 @@ def _widened(codes: Codes, index: npt.NDArray[np.float64], grid: Grid, places: P
     votes[:, 0] = 0
     out[empty] = np.argmax(votes, axis=1)  # 0, nothing, where no neighbour holds anything
     return out
+
+
+def round_about(
+    point_lps_mm: npt.NDArray[np.float64], volume_ml: float, beyond_mm: float, places: Places, codes: frozenset[int]
+) -> float:
+    """Share (0 to 1) of the structures of ``codes`` on a sphere round a point, beyond_mm outside a ball of volume_ml."""
+    radius = float(np.cbrt(3000.0 * volume_ml / (4.0 * np.pi))) + beyond_mm
+    return float(np.isin(places.solid(point_lps_mm + radius * _DIRECTIONS), sorted(codes)).mean())
 
 
 @lru_cache(maxsize=8)

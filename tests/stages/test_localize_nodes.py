@@ -115,18 +115,21 @@ def test_a_focus_above_the_lung_that_touches_it_is_no_lung_lesion(flip: bool) ->
 
 @pytest.mark.parametrize("flip", [False, True])
 @pytest.mark.parametrize(
-    ("preset", "y", "first"),
+    ("preset", "y", "edge", "first"),
     [
-        ("fdg-petct", 80.0, Organ.LYMPH_NODE),
-        ("fdg-petct", 30.0, Organ.GI),
-        ("dotatate-petct", 80.0, Organ.GI),
+        ("fdg-petct", 80.0, 80.0, Organ.LYMPH_NODE),
+        ("fdg-petct", 80.0, 96.0, Organ.GI),
+        ("fdg-petct", 30.0, 30.0, Organ.GI),
+        ("dotatate-petct", 80.0, 80.0, Organ.GI),
     ],
-    ids=["before the spine", "in front", "neuroendocrine"],
+    ids=["before the spine", "deep in the bowel", "in front", "neuroendocrine"],
 )
-def test_bowel_before_the_spine_may_hold_a_node(preset: str, y: float, first: Organ, flip: bool) -> None:
+def test_the_edge_of_the_bowel_before_the_spine_may_hold_a_node(
+    preset: str, y: float, edge: float, first: Organ, flip: bool
+) -> None:
     """The bowel's map is coarse there, and nodes are far likelier to hold a metastasis; other bowel is bowel."""
     belly: list[tuple[Structure, Box]] = [
-        (BOWEL, ((20, 140), (10, 96), (20, 140))),
+        (BOWEL, ((20, 140), (10, edge), (20, 140))),
         (L3, ((60, 100), (104, 144), (60, 100))),
     ]
     found = organs((80.0, y, 80.0), belly, flip, preset)

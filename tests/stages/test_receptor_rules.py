@@ -327,7 +327,7 @@ def test_beside_the_bowels_map_a_place_of_nodes_is_doubted_less() -> None:
 
 
 def test_a_hot_round_focus_of_a_node_station_is_not_dismissed_as_bowel() -> None:
-    around = (Structure("bowel", StructureKind.ORGAN, Organ.GI), ((180, 90, 270), (40, 40, 40)))
+    around = (Structure("bowel", StructureKind.ORGAN, Organ.GI), ((180, 76, 270), (40, 36, 40)))
     beside = [_ball(178, 116, 270), _ball(190, 60, 250), _ball(150, 60, 290), _ball(200, 60, 300)]
     for suv, code in ((12.0, "R11_BOWEL_OR_NODE"), (5.0, "R11_BOWEL_STRETCHES")):
         node, *_ = _cases(*((box, suv) for box in beside), anatomy=_anatomy(around))
@@ -335,8 +335,8 @@ def test_a_hot_round_focus_of_a_node_station_is_not_dismissed_as_bowel() -> None
 
 
 def test_on_the_wing_of_the_hip_bone_a_focus_of_the_bowel_is_no_node() -> None:
-    around = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), ((192, 110, 150), (30, 30, 30))))
-    likes = [(_ball(*where, 6), 12.0) for where in ((190, 90, 130), (190, 130, 170), (200, 90, 170))]
+    around = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), ((192, 94, 150), (30, 15, 30))))
+    likes = [(_ball(*where, 6), 12.0) for where in ((190, 90, 130), (175, 90, 150), (200, 90, 170))]
     for x, code in ((217, "R11_BOWEL_STRETCHES"), (210, "R11_BOWEL_OR_NODE")):
         case, *_ = _cases((_ball(x, 110, 150, 6), 12.0), *likes, anatomy=around)
         _fired(abdomen.gut(case), code)

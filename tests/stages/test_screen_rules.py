@@ -353,9 +353,12 @@ def test_r11_many_alike_foci_along_the_bowel_are_its_own_pattern_and_one_beside_
     assert several.odds < OPTIONS.bowel.odds
     fainter = organs.bowel(_case(focus, 9.0, anatomy, others=tuple((spot, 4.0) for spot in spots)))
     assert _fired(fainter, "R11_BOWEL_FOCUS").floor is not None  # one that outshines the rest is no pattern
-    before_the_spine = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 108, 230), (60, 12, 20))))
-    node = _fired(organs.bowel(_case(_box((132, 110, 230), (6, 6, 6)), 9.0, before_the_spine)), "R11_BOWEL_OR_NODE")
+    beside_the_vessels = _box((132, 110, 230), (6, 6, 6))
+    edge = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 110, 230), (60, 4, 20))))
+    node = _fired(organs.bowel(_case(beside_the_vessels, 9.0, edge)), "R11_BOWEL_OR_NODE")
     assert node.odds > OPTIONS.bowel.odds
+    thick = _anatomy((Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 108, 230), (60, 12, 20))))
+    _fired(organs.bowel(_case(beside_the_vessels, 9.0, thick)), "R11_BOWEL_FOCUS")  # more bowel on most of its sides
 
 
 @pytest.mark.parametrize(
@@ -368,7 +371,7 @@ def test_r11_in_the_pelvis_nodes_lie_on_the_sacrum_and_along_the_vessels(x: floa
         (Structure("sacrum", StructureKind.BONE, Organ.BONE), _box((120, 150, 110), (30, 20, 40))),
         (Structure("femur_left", StructureKind.BONE, Organ.BONE), _box((210, 100, 40), (12, 12, 20))),
         (Structure("hip_left", StructureKind.BONE, Organ.BONE), _box((180, 140, 110), (12, 12, 40))),
-        (Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((160, 100, 130), (70, 28, 12))),
+        (Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((160, 100, 130), (70, 28, 4))),
     )
     said = organs.bowel(_case(_box((x, y, 130), (6, 6, 6)), 9.0, anatomy))
     assert isinstance(said, Fired)
@@ -732,7 +735,7 @@ def test_under_the_hip_joints_nodes_lie_in_the_groins_and_not_in_the_midline(fli
         for side, x in (("right", 50), ("left", 190))
     ]
     floor = Structure("sacrum", StructureKind.BONE, Organ.BONE), _box((120, 150, 90), (40, 8, 60))
-    bowel = Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 116, 90), (70, 24, 70))
+    bowel = Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 132, 90), (70, 4, 70))
     anatomy = _anatomy(*femurs, floor, bowel)
     for x, z, is_station in ((120 + flip * 26, 84, False), (120 + flip * 36, 84, True), (120 + flip * 26, 104, True)):
         case = _case(_box((x, 132, z), (6, 6, 6)), 6.0, anatomy)
@@ -761,7 +764,7 @@ def test_what_no_rule_explains_is_shown_where_what_a_rule_explains_is_left_out()
 
 def test_the_rectum_before_the_sacrum_is_no_node_station_and_the_pelvic_wall_is() -> None:
     sacrum = Structure("sacrum", StructureKind.BONE, Organ.BONE), _box((120, 150, 110), (40, 12, 40))
-    bowel = Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 120, 90), (50, 14, 30))
+    bowel = Structure("bowel", StructureKind.ORGAN, Organ.GI), _box((120, 125, 90), (50, 6, 30))
     anatomy = _anatomy(sacrum, bowel)
     rectum = organs.bowel(_case(_box((124, 124, 84), (8, 8, 8)), 6.0, anatomy))
     assert isinstance(rectum, Fired)

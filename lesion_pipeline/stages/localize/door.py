@@ -49,11 +49,14 @@ def _site(candidate: Candidate, study: Study, anatomy: Anatomy, places: Places, 
     in_canal = float(np.average(canal, weights=weights)) if canal is not None else 0.0
     chest = places.region("mediastinum", points)
     in_chest = float(np.average(chest & (places.solid(points) == 0), weights=weights)) if chest is not None else 0.0
-    organs, doubts = organ_probabilities(divided, nearby, centre, (in_canal, in_chest), places=places, options=options)
+    volume = candidate.measures.volume_ml
+    organs, doubts = organ_probabilities(
+        divided, nearby, centre, (in_canal, in_chest), volume_ml=volume, places=places, options=options
+    )
     organs, contradiction = contradicted(organs, points, weights, places, options)
-    organs = beside_the_heart(organs, candidate.measures.volume_ml, centre, nearby, places=places, options=options)
-    organs = in_the_lung(organs, candidate.measures.volume_ml, centre, places=places, options=options)
-    organs = at_the_adrenal(organs, candidate.measures.volume_ml, centre, places=places, options=options)
+    organs = beside_the_heart(organs, volume, centre, nearby, places=places, options=options)
+    organs = in_the_lung(organs, volume, centre, places=places, options=options)
+    organs = at_the_adrenal(organs, volume, centre, places=places, options=options)
     vertebrae = vertebra_shares(divided, places, anatomy, options)
     structure, distance = main_structure(divided, nearby, in_canal, places, options)
     spinal = in_spine(vertebrae, organs, in_canal, places)

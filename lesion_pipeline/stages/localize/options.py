@@ -10,7 +10,8 @@ class Nodes(BaseModel):
 
     near_aorta_mm: retroperitoneal and mediastinal stations. near_hip_mm: pelvic side wall and groin. near_shoulder_mm: axilla
     and supraclavicular fossa, from clavicle, scapula and humerus. inside_bowel: at a station, the part of what the map
-    of the bowel holds that is taken for a node: the map is coarse.
+    of the bowel holds that is taken for a node: the map is coarse; nothing of it where at least bowel_round of a sphere
+    beyond_mm outside a ball of the focus' volume is bowel too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -24,6 +25,8 @@ class Nodes(BaseModel):
     near_shoulder_mm: float = Field(gt=0)
     elsewhere: float = Field(ge=0, le=1)
     inside_bowel: float = Field(ge=0, le=1)
+    bowel_round: float = Field(gt=0)
+    beyond_mm: float = Field(gt=0)
 
 
 class Heart(BaseModel):

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from lesion_pipeline.domain.anatomy import Organ
 from lesion_pipeline.imaging.places import Places
-from lesion_pipeline.imaging.shares import Shares
+from lesion_pipeline.imaging.shares import Shares, round_about
 from lesion_pipeline.stages.localize.options import Nodes, Options
 
 Probabilities = tuple[tuple[Organ, float], ...]
@@ -22,6 +22,7 @@ def organ_probabilities(
     centre_lps_mm: npt.NDArray[np.float64],
     in_regions: tuple[float, float],
     *,
+    volume_ml: float,
     places: Places,
     options: Options,
 ) -> tuple[Probabilities, tuple[str, ...]]:
@@ -29,12 +30,17 @@ def organ_probabilities(
 
     An organ that holds ``sure_share`` of the uptake is named; a second one from ``mixture_share`` on stays in the mixture.
     Where no organ holds that much, the largest share, the nearest surface and the node stations divide the place between them.
-    in_regions: share of the uptake in the spinal canal and in the mediastinum, which no organ of the maps holds.
+    in_regions: share of the uptake in the spinal canal and in the mediastinum, which no organ of the maps holds. volume_ml: of
+    the lesion, for what lies round it.
     """
     in_canal, in_mediastinum = in_regions
     station = _node_station(nearby, places, centre_lps_mm, options.nodes)
     held = _by_organ(divided.near, places)
-    _give_to_nodes(held, in_mediastinum, station, options.nodes)
+    _give_to_nodes(held, in_mediastinum, options.nodes)
+    if held.get(Organ.GI, 0.0) > 0 and station > 0:
+        bowel = frozenset(n for n, s in enumerate(places.structures) if s is not None and s.organ is Organ.GI)
+        if round_about(centre_lps_mm, volume_ml, options.nodes.beyond_mm, places, bowel) < options.nodes.bowel_round:
+            _share_bowel(held, station, options.nodes)
     if in_canal > 0 and any(s is not None and s.level is not None for s in places.structures):
         # an epidural mass goes with the vertebra it touches; alone in the canal it is no organ of the vocabulary
         into = Organ.BONE if held.get(Organ.BONE, 0.0) > 0 else Organ.OTHER
@@ -127,12 +133,8 @@ def _nearest(nearby: dict[int, float], places: Places) -> tuple[Organ, float] | 
     return organ, distance
 
 
-def _give_to_nodes(held: dict[Organ, float], in_mediastinum: float, station: float, nodes: Nodes) -> None:
-    """The mediastinum's uptake to its nodes, and at a node station of the abdomen a part of the bowel's.
-
-    Widening the maps by a voxel gives the narrow mediastinum to the organs round it; here it gets its share back. The map of
-    the bowel is coarse, and its metastases are rare beside those of nodes.
-    """
+def _give_to_nodes(held: dict[Organ, float], in_mediastinum: float, nodes: Nodes) -> None:
+    """The mediastinum's uptake to its nodes: maps widened by a voxel take the narrow mediastinum away from them."""
     if in_mediastinum > 0:
         total = sum(held.values())
         fit = min(1.0, (1.0 - in_mediastinum) / total) if total > 0 else 1.0
@@ -140,10 +142,13 @@ def _give_to_nodes(held: dict[Organ, float], in_mediastinum: float, station: flo
             held[organ] *= fit
         held[Organ.LYMPH_NODE] = held.get(Organ.LYMPH_NODE, 0.0) + in_mediastinum * nodes.mediastinum
         held[Organ.SOFT_TISSUE] = held.get(Organ.SOFT_TISSUE, 0.0) + in_mediastinum * (1.0 - nodes.mediastinum)
-    bowel = held.get(Organ.GI, 0.0)
-    if bowel > 0 and station > 0:
-        held[Organ.GI] = bowel * (1.0 - nodes.inside_bowel * station)
-        held[Organ.LYMPH_NODE] = held.get(Organ.LYMPH_NODE, 0.0) + bowel * nodes.inside_bowel * station
+
+
+def _share_bowel(held: dict[Organ, float], station: float, nodes: Nodes) -> None:
+    """A part of the bowel's uptake to nodes: its map is coarse, and its metastases are rare beside those of nodes."""
+    bowel = held[Organ.GI]
+    held[Organ.GI] = bowel * (1.0 - nodes.inside_bowel * station)
+    held[Organ.LYMPH_NODE] = held.get(Organ.LYMPH_NODE, 0.0) + bowel * nodes.inside_bowel * station
 
 
 def _node_station(nearby: dict[int, float], places: Places, centre_lps_mm: npt.NDArray[np.float64], nodes: Nodes) -> float:

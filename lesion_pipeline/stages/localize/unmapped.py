@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import product
-
 import numpy as np
 import numpy.typing as npt
 
 from lesion_pipeline.domain.anatomy import Organ
 from lesion_pipeline.imaging.places import Landmark, Places
+from lesion_pipeline.imaging.shares import round_about
 from lesion_pipeline.stages.localize.options import Adrenal, Options
 from lesion_pipeline.stages.localize.organs import Probabilities, normal
 
-#: (26, 3) directions, of length 1.
-_AROUND = np.array([np.array(d) / np.linalg.norm(d) for d in product((-1.0, 0.0, 1.0), repeat=3) if any(d)])
 _GIVE_WAY = (Organ.GI, Organ.PERITONEUM, Organ.LYMPH_NODE, Organ.SOFT_TISSUE)
 
 
@@ -52,12 +49,11 @@ def in_the_lung(
     """
     rule = options.lung
     named = any(s is not None and s.organ is Organ.LYMPH_NODE for s in places.structures)
-    lung = sorted(places.codes("lung"))
+    lung = places.codes("lung")
     if not organs or not lung or named or volume_ml > rule.small_ml:
         return organs
     first, mixed = organs[0][0], dict(organs)
-    radius = float(np.cbrt(3000.0 * volume_ml / (4.0 * np.pi))) + rule.beyond_mm
-    share = float(np.isin(places.solid(centre_lps_mm + radius * _AROUND), lung).mean())
+    share = round_about(centre_lps_mm, volume_ml, rule.beyond_mm, places, lung)
     if share >= rule.round_from and first in (Organ.LYMPH_NODE, Organ.SOFT_TISSUE, Organ.HEART):
         mixed = {organ: p * (1.0 - rule.round_share) for organ, p in organs}
         mixed[Organ.LUNG] = mixed.get(Organ.LUNG, 0.0) + rule.round_share

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lesion_pipeline.imaging.places import Landmark
+from lesion_pipeline.imaging.shares import round_about
 from lesion_pipeline.stages.screen.case import Case
 
 
@@ -15,7 +16,16 @@ def lumbar_bodies(case: Case) -> list[Landmark]:
 
 def at_a_node_station(case: Case) -> bool:
     """Beside aorta and cava, which run along the front of the lumbar bodies, or at the pelvic wall along the iliac vessels."""
-    return _beside_vessels(case) and not in_the_iliac_fossa(case) and not on_the_pelvic_floor(case)
+    return _beside_vessels(case) and not (in_the_iliac_fossa(case) or on_the_pelvic_floor(case) or _bowel_round_about(case))
+
+
+def _bowel_round_about(case: Case) -> bool:
+    """On most of its sides lies more of the bowel's map: a node that this map takes in lies at its edge."""
+    rule = case.scene.options.bowel
+    bowel = case.places.codes(*rule.keys)
+    return (
+        bool(bowel) and round_about(case.centre, case.measures.volume_ml, rule.round_mm, case.places, bowel) >= rule.round_from
+    )
 
 
 def _beside_vessels(case: Case) -> bool:

@@ -218,6 +218,7 @@ class Bowel(Table):
     adrenal_from: probability of an adrenal from which a focus has station_odds too.
     rectum_mm, rectum_front_mm: before the lower half of the sacrum the rectum lies this near the midline and to this depth.
     presacral_mm: from the sacrum, beyond which the surface of an uptake in the midline is that of no presacral node.
+    round_mm, round_from: share of the bowel's map on a sphere so far outside a ball of its volume from which it is no node.
     """
 
     keys: tuple[str, ...]
@@ -240,6 +241,8 @@ class Bowel(Table):
     rectum_mm: float
     rectum_front_mm: float
     presacral_mm: float
+    round_mm: float
+    round_from: float
 
 
 class Lumen(Table):
