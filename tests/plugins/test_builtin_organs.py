@@ -25,6 +25,7 @@ from lesion_pipeline.plugins.builtin_organs.chest import Chest, find_chest
 from lesion_pipeline.plugins.builtin_organs.fusion import believed_bone, believed_lungs
 from lesion_pipeline.plugins.builtin_organs.lattice import along_axes
 from lesion_pipeline.plugins.builtin_organs.network import CLASSES, OrganProbabilities, load
+from lesion_pipeline.plugins.builtin_organs.soft import up_to_the_lungs
 
 OPTIONS = {"lattice_mm": 5.0, "pet_lattice_mm": 5.0, "body_hu": -300.0, "bone_hu": 180.0}
 
@@ -381,3 +382,19 @@ def test_the_networks_runtime_calls_nobody_and_leaves_no_id(tmp_path: Path) -> N
     homes = {"TMPDIR": str(tmp_path), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", code], check=True, env={**quiet, **homes})
     assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize(("lung_from", "filled"), [(22, [20]), (23, []), (20, [])], ids=["6 mm", "9 mm", "touching"])
+def test_an_organ_reaches_the_lung_over_a_gap_of_a_diaphragm_and_no_farther(
+    axis: int, lung_from: int, filled: list[int]
+) -> None:
+    along = np.arange(40).reshape([-1 if a == axis else 1 for a in range(3)])
+    organ = np.broadcast_to((along >= 8) & (along < 20), (40, 40, 40))
+    lungs = np.broadcast_to(along >= lung_from, (40, 40, 40))
+    free = ~organ & ~lungs
+    out = up_to_the_lungs(free, organ, lungs, 3.0)
+    added = sorted(set(np.argwhere(out & ~organ)[:, axis].tolist()))
+    assert added == filled
+    assert not (organ & ~out).any()
+    assert (up_to_the_lungs(np.zeros_like(free), organ, lungs, 3.0) == organ).all()

@@ -25,7 +25,13 @@ from lesion_pipeline.plugins.builtin_organs.lattice import Floats, Mask, lattice
 from lesion_pipeline.plugins.builtin_organs.network import load, predict
 from lesion_pipeline.plugins.builtin_organs.regions import Labels, name_bones
 from lesion_pipeline.plugins.builtin_organs.skeleton import find_bone
-from lesion_pipeline.plugins.builtin_organs.soft import between_lungs, find_mediastinum, find_soft_organs, seems_mirrored
+from lesion_pipeline.plugins.builtin_organs.soft import (
+    between_lungs,
+    find_mediastinum,
+    find_soft_organs,
+    seems_mirrored,
+    up_to_the_lungs,
+)
 from lesion_pipeline.plugins.builtin_organs.vocabulary import STRUCTURES, VALUE
 
 _STAGE = "delineate"
@@ -67,7 +73,7 @@ class BuiltinOrgans:
     """Works on what there is: CT for everything, PET alone for the outline of the body."""
 
     name = "builtin-organs"
-    version = "2.1"
+    version = "2.2"
     needs: frozenset[Modality] = frozenset()
 
     def __init__(self, options: Options) -> None:
@@ -114,6 +120,9 @@ class BuiltinOrgans:
         labels[chest.left & ~bone] = VALUE["lung_left"]
         labels[chest.right & ~bone] = VALUE["lung_right"]
         labels[chest.airway] = VALUE["airway"]
+        for key in ("spleen", "liver", "stomach"):
+            free = (labels == VALUE["body"]) & ~bone
+            labels[up_to_the_lungs(free, labels == VALUE[key], chest.lungs, step)] = VALUE[key]
         named = name_bones(bone, chest, frame)
         labels = np.where(named > 0, named, labels).astype(np.uint16)
         caveats = [_COARSE]

@@ -29,7 +29,7 @@ CLASSES = (
     "head_glands", "prostate",
 )  # fmt: skip
 _FILE = "organs.onnx"
-_SHA256 = "9cc2aa197e933316932c2b8fd67996e8a2a8912638d3a2e7ef50b39f3ff3a9d5"
+_SHA256 = "c431b7d0cc4ed300a0badfe2131ea1d22798906a00a0bf9c772eaff170a506c9"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

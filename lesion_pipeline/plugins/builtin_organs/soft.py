@@ -44,6 +44,8 @@ _LEAST_IN_WINDOW = 0.3
 #: The domes of the diaphragm rise this far above the level where the lungs end.
 _ABOVE_DIAPHRAGM_MM = 30.0
 _BESIDE_BLADDER = {"urinary_bladder", "bowel", "prostate"}
+#: What of the gap between an organ and a lung is the organ's: this near the organ, and this near the lung.
+_RIM_MM, _TO_LUNG_MM = 4.5, 6.5
 #: The field of view must reach this far below the lungs before an organ under the diaphragm is looked for.
 _SEEN_BELOW_LUNGS_MM = 20.0
 
@@ -94,6 +96,19 @@ def find_soft_organs(
         _enter(out, key, whole)
     if suv is not None:
         sharpen(out, suv, boneless, frame)
+    return out
+
+
+def up_to_the_lungs(free: Mask, organ: Mask, lungs: Mask, step_mm: float) -> Mask:
+    """The organ with what lies between it and a lung and is nothing else, for only the diaphragm does, thinner than a voxel.
+
+    free: places that may be taken. Blurred by half air, the rim of the organ is neither to the network nor to the rules.
+    """
+    box = window_box(organ, round(_TO_LUNG_MM / step_mm) + 1)
+    out = organ.copy()
+    if box is not None and lungs[box].any():
+        near = (distance_to(organ[box], step_mm) <= _RIM_MM) & (distance_to(lungs[box], step_mm) <= _TO_LUNG_MM)
+        out[box] |= near & free[box]
     return out
 
 
