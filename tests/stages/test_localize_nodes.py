@@ -29,7 +29,11 @@ _SIZE = 80
 
 
 def organs(
-    centre: Sequence[float], drawn: Sequence[tuple[Structure, Box]], flip: bool, preset: str = "fdg-petct"
+    centre: Sequence[float],
+    drawn: Sequence[tuple[Structure, Box]],
+    flip: bool,
+    preset: str = "fdg-petct",
+    volume_ml: float = 1.4,
 ) -> dict[Organ, float]:
     """Where a ball of 14 mm round a point (LPS mm) of a map of 160 mm width lies; x of the map runs either way."""
     axis = np.arange(_SIZE) * 2.0
@@ -47,7 +51,7 @@ def organs(
     everywhere = np.argwhere(np.ones(grid.shape)).astype(np.int32)
     apart: npt.NDArray[np.float64] = np.linalg.norm(grid.world(everywhere) - np.array(centre), axis=1)
     pet = Volume(np.ones(grid.shape, dtype=np.float32), grid, Unit.SUVBW, Modality.PT, "p")
-    candidate = Candidate("C1", everywhere[apart <= 7.0], grid, Modality.PT, "test", Measures(volume_ml=1.4))
+    candidate = Candidate("C1", everywhere[apart <= 7.0], grid, Modality.PT, "test", Measures(volume_ml=volume_ml))
     study = Study("s", PatientFacts(), Tracer.FDG, (), pet, None)
     (located,) = localize.run([candidate], study, Anatomy((named,)), config.load(preset).settings.localize)
     return dict(located.site.organ_probabilities)
@@ -81,10 +85,12 @@ def test_what_has_lung_on_most_of_its_sides_is_of_the_lung(
         (LUNG_LEFT, ((lung_from, 150), (20, 140), (20, 140))),
         (held, ((104, 120), (72, 88), (72, 88))),
     ]
+    large = organs((112.0, 80.0, 80.0), chest, flip, volume_ml=40.0)
     found = organs((112.0, 80.0, 80.0), chest, flip)
     own = Organ.HEART if held is HEART else Organ.LYMPH_NODE
     assert max(found, key=lambda o: found[o]) is (first or own)
     assert found[Organ.LUNG if first else own] >= 0.5
+    assert max(large, key=lambda o: large[o]) is own  # too large to be judged by a sphere round it
 
 
 @pytest.mark.parametrize("flip", [False, True])
