@@ -82,6 +82,11 @@ def suv_peak(volume: Volume, voxels: Voxels) -> float:
     return float((total / inside_weight).max())
 
 
+def ball_radius_mm(volume_ml: float) -> float:
+    """Radius (mm) of the ball of a volume."""
+    return float(np.cbrt(3000.0 * volume_ml / (4.0 * np.pi)))
+
+
 def _require_inside(grid: Grid, voxels: Voxels) -> None:
     if voxels.ndim != 2 or voxels.shape[1:] != (3,) or not len(voxels):
         raise GeometryError("EMPTY_CANDIDATE", "a lesion without voxels cannot be measured")

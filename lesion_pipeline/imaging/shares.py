@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lesion_pipeline.domain.geometry import Grid
 from lesion_pipeline.imaging.components import Voxels
+from lesion_pipeline.imaging.measures import ball_radius_mm
 from lesion_pipeline.imaging.places import Codes, Places
 
 _MAX_POINTS = 400_000
@@ -68,7 +69,7 @@ def round_about(
     point_lps_mm: npt.NDArray[np.float64], volume_ml: float, beyond_mm: float, places: Places, codes: frozenset[int]
 ) -> float:
     """Share (0 to 1) of the structures of ``codes`` on a sphere round a point, beyond_mm outside a ball of volume_ml."""
-    radius = float(np.cbrt(3000.0 * volume_ml / (4.0 * np.pi))) + beyond_mm
+    radius = ball_radius_mm(volume_ml) + beyond_mm
     return float(np.isin(places.solid(point_lps_mm + radius * _DIRECTIONS), sorted(codes)).mean())
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from lesion_pipeline.imaging.measures import ball_radius_mm
 from lesion_pipeline.imaging.places import Landmark
 from lesion_pipeline.imaging.shares import round_about
 from lesion_pipeline.stages.screen.case import Case
@@ -82,6 +81,5 @@ def off_the_sacrum(case: Case) -> bool:
     if sacrum is None or not sacrum.low[2] <= case.centre[2] <= sacrum.high[2]:
         return False
     away = case.distance("sacrum", "vertebra_S")
-    radius = float(np.cbrt(3000.0 * case.measures.volume_ml / (4.0 * np.pi)))
     midline = abs(case.centre[0] - sacrum.centre[0]) <= rule.rectum_mm
-    return midline and (away is None or away - radius > rule.presacral_mm)
+    return midline and (away is None or away - ball_radius_mm(case.measures.volume_ml) > rule.presacral_mm)
