@@ -170,7 +170,7 @@ def test_an_organ_does_not_vanish_into_a_hotter_focus_on_its_surface() -> None:
 def test_a_node_in_the_hearts_map_stays_apart_from_the_myocardium_where_the_preset_divides_the_heart() -> None:
     labels = np.zeros(SHAPE, dtype=np.uint16)
     labels[5:45, 5:45, 5:55] = 1
-    pet = _pet([((60, 60, 60), 21, 8.0), ((82, 88, 86), 9, 9.0), ((74, 78, 76), 6, 4.0)])
+    pet = _pet([((60, 60, 60), 21, 8.0), ((82, 88, 86), 9, 9.0), ((74, 78, 76), 6, 6.0)])
     heart = LabelMap(labels, pet.grid, {1: Structure("heart", StructureKind.ORGAN, Organ.HEART)})
     anatomy = Anatomy((NamedMap("toy", heart),))
     apart = _detect(pet, anatomy, soft_masks={"divided": ["heart"]})
@@ -179,6 +179,44 @@ def test_a_node_in_the_hearts_map_stays_apart_from_the_myocardium_where_the_pres
     assert node.parent is not None
     (whole,) = _detect(pet, anatomy, soft_masks={"divided": []})
     assert whole.measures.volume_ml > node.measures.volume_ml * 4
+
+
+def _beside_a_hot_mass() -> Volume:
+    """A mass of SUV 40 with a shoulder of SUV 8 that ends in a lesion of SUV 10: their pass is nine tenths of the lesion."""
+    shoulder: list[Spot] = [((x, 75, 90), 8, 8.8) for x in range(66, 93, 3)]
+    return _pet([*shoulder, ((50, 75, 90), 15, 40.0), ((98, 75, 90), 9, 10.0)])
+
+
+def test_a_lesion_below_the_extent_of_a_hotter_neighbour_is_not_lost_in_it() -> None:
+    """The neighbour is drawn above SUV 16: what is joined to it below that would be no part of it and no candidate either."""
+    found = _detect(_beside_a_hot_mass())
+    assert [round(c.centroid_lps_mm[0]) for c in found] == pytest.approx([50, 98], abs=8)
+    assert found[1].measures.suv_max == pytest.approx(10.0, abs=1.0)
+    assert found[1].own_probability == TABLE["peaks"]["beyond_probability"]  # in no structure that tells the two apart
+    assert len(_detect(_beside_a_hot_mass(), peaks={"beyond_fraction": 0.3})) == 1  # noise, if so small a peak is noise
+
+
+def test_an_uneven_mass_keeps_the_peaks_that_its_extent_holds() -> None:
+    mass: list[Spot] = [((75, 75, 90), 30, 9.0), ((75, 75, 75), 8, 16.0), ((75, 90, 105), 6, 12.0)]
+    (one,) = _detect(_pet(mass))
+    assert one.own_probability == 1.0
+
+
+def test_pieces_of_an_organ_far_from_each_other_are_a_candidate_each() -> None:
+    """A node that the bowel's map takes in is no piece of a hot loop elsewhere, though some faint bowel joins the two."""
+    labels = np.zeros(SHAPE, dtype=np.uint16)
+    labels[5:45, 20:30, 25:35] = 1
+    faint: list[Spot] = [((x, 75, 90), 9, 5.0) for x in range(36, 118, 4)]
+    pet = _pet([*faint, ((36, 75, 90), 12, 24.0), ((117, 75, 90), 9, 14.0)])
+    bowel = LabelMap(labels, pet.grid, {1: Structure("bowel", StructureKind.ORGAN, Organ.GI)})
+    anatomy = Anatomy((NamedMap("toy", bowel),))
+    uneven = {"even": [], "uneven": ["bowel"], "divided": []}
+    found = _detect(pet, anatomy, soft_masks=uneven)
+    assert [round(c.centroid_lps_mm[0]) for c in found] == pytest.approx([36, 117], abs=4)
+    assert found[0].parent == found[1].parent is not None
+    joined: list[Spot] = [((x, 75, 90), 9, 16.0) for x in range(36, 118, 4)]
+    loop = _pet([*joined, ((36, 75, 90), 12, 24.0), ((117, 75, 90), 9, 20.0)])
+    assert len(_detect(loop, anatomy, soft_masks=uneven)) == 1  # one loop, drawn whole
 
 
 def test_a_rib_beside_a_hot_organ_keeps_its_peak_where_bone_is_smoothed_less() -> None:

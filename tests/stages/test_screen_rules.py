@@ -253,6 +253,7 @@ def test_r7_leaves_a_warm_small_focus_outside_the_spine_open(tracer: Tracer) -> 
     assert _ubu(where, 11.0, tracer) is None
     assert _ubu(_box(L1, SMALL_SPOT), 9.0, tracer) is None
     assert _ubu(_box((222, 100, 300), SPOT), 9.0, tracer) is None
+    assert _ubu(_box((222, 100, 300), (5.0, 5.0, 5.0)), 9.0, tracer) is None  # 1.0 ml as drawn: unspecific ones are smaller
     for ct in ("sclerotic", "not_assessable"):
         assert _ubu(where, 9.0, tracer, Evidence(pet="positive", ct=ct)) is None
 
@@ -308,14 +309,24 @@ def test_r10_ureter_renal_bed_and_what_cannot_be_asked() -> None:
     tube = _box((158, 121, 215), (2, 2, 16))
     assert "left ureter" in _fired(urinary.ureter(_case(tube, 12.0)), "R10_URETER").text
     assert urinary.ureter(_case(_box((200, 60, 215), (2, 2, 16)), 12.0)) is None
-    unlike = OPTIONS.model_copy(update={"ureter": OPTIONS.ureter.model_copy(update={"short_odds": 0.05})})
-    assert _fired(urinary.ureter(_case(tube, 12.0, options=unlike)), "R10_URETER").odds == OPTIONS.ureter.odds
-    short = _box((158, 121, 215), (4, 4, 4))
-    assert _fired(urinary.ureter(_case(short, 12.0, options=unlike)), "R10_URETER").odds == 0.05
+    assert _fired(urinary.ureter(_case(tube, 12.0)), "R10_URETER").odds == OPTIONS.ureter.odds
     assert urinary.ureter(_case(tube, 12.0, options=OPTIONS.model_copy(update={"urinary_excretion": False}))) is None
     assert isinstance(urinary.ureter(_case(tube, 12.0, Anatomy())), NotAsked)
     kidney = _box((175, 140, 290), SPOT)
     assert "no map names this kidney" in _fired(urinary.renal_bed(_case(kidney, 20.0)), "R10_RENAL_BED").text
+
+
+def test_r10_a_compact_focus_in_the_ureters_course_may_be_a_node_and_a_thick_one_more_likely_is() -> None:
+    """A ureter is a tube of a few mm: what is no longer than wide is a drop of urine at most, and never as wide as most nodes."""
+    thin, thick = _box((158, 121, 215), (3, 3, 3)), _box((158, 121, 215), (6, 6, 6))
+    drop = _fired(urinary.ureter(_case(thin, 12.0)), "R10_URETER_OR_NODE")
+    node = _fired(urinary.ureter(_case(thick, 12.0)), "R10_URETER_OR_NODE")
+    assert OPTIONS.ureter.odds < drop.odds < node.odds < 1.0
+    assert drop.klass is node.klass is None  # neither is called urine
+    assert "too thick" in node.text
+    assert "too thick" not in drop.text
+    assert _fired(urinary.ureter(_case(_box((158, 121, 215), (3, 3, 16)), 12.0)), "R10_URETER").odds < drop.odds
+    assert urinary.ureter(_case(_box((158, 121, 215), (12, 12, 12)), 12.0)) is None  # 14 ml: no piece of a ureter
 
 
 def test_r10_what_is_hot_at_the_height_of_a_kidney_is_urine_and_what_lies_above_it_may_be_an_adrenal() -> None:
@@ -775,12 +786,12 @@ def test_the_rectum_before_the_sacrum_is_no_node_station_and_the_pelvic_wall_is(
 def test_a_clear_focus_of_the_liver_is_likely_and_a_bright_speck_of_noise_is_not() -> None:
     focus = _box((60, 90, 310), (8, 8, 8))
     case = _case(focus, 9.0)
-    quiet = replace(case.measures, contrast_to_noise=9.0)
+    quiet = replace(case.measures, suv_peak=6.0, contrast_to_noise=3.0)
     one = case.finding.located
     clear = Case(replace(case.finding, sightings=(replace(one, candidate=replace(one.candidate, measures=quiet)),)), case.scene)
     clear.siblings = [clear]
     assert _fired(organs.ordinary_uptake(clear), "ORGAN_LIVER_FOCUS").odds == OPTIONS.masks.clear_odds
-    noisy = replace(case.measures, contrast_to_noise=3.5)
+    noisy = replace(case.measures, suv_peak=1.0, contrast_to_noise=9.0)
     speck = Case(replace(case.finding, sightings=(replace(one, candidate=replace(one.candidate, measures=noisy)),)), case.scene)
     speck.siblings = [speck]
     assert _fired(organs.ordinary_uptake(speck), "ORGAN_LIVER_FOCUS").odds == 1.0

@@ -106,12 +106,16 @@ class Peaks(_Table):
     fwhm_mm, bone_fwhm_mm: peaks are looked for in the uptake smoothed by a sigma of half as much, outside bone and in it.
     mass_ml: parts of at least this volume are one uneven mass when their bridge is as wide as they are: P(two) falls from the
     saddle's at ``waist_split_below`` to 0 at ``waist_merge_above`` (contact area / cross-section of the smaller part).
+    beyond_fraction: prominence of a peak that lies below the SUV at which its higher neighbour's extent ends, and would be lost
+    in it; beyond_probability: P(a lesion of its own) of such a peak at least.
     """
 
     fwhm_mm: float = Field(gt=0)
     bone_fwhm_mm: float = Field(gt=0)
     prominence_suv: float = Field(ge=0)
     prominence_fraction: float = Field(ge=0, lt=1)
+    beyond_fraction: float = Field(ge=0, lt=1)
+    beyond_probability: float = Field(ge=0, le=1)
     min_distance_mm: float = Field(ge=0)
     split_below: float = Field(gt=0, le=1)
     merge_above: float = Field(gt=0, le=1)

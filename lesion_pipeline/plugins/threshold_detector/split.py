@@ -41,13 +41,27 @@ class Part:
     own_probability: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The preset's rules with the patient's and the grid's own numbers.
+
+    cut: {peak label: SUV at which the extent of a lesion with that peak ends}, from which a waist is measured: in a liver it
+    lies above the liver, which would else be the bridge between any two lesions in it.
+    """
+
+    peaks: Peaks
+    spacing_mm: tuple[float, float, float]
+    cut: dict[int, float]
+
+
 class _Judge:
     """Decides over each pass; remembers which peaks stood alone and how doubtful the joins were."""
 
-    def __init__(self, peaks: Peaks, places: dict[int, PeakPlace], spacing_mm: npt.NDArray[np.float64]) -> None:
-        self.peaks = peaks
+    def __init__(self, limits: Limits, places: dict[int, PeakPlace]) -> None:
+        self.peaks = limits.peaks
         self.places = places
-        self.spacing = spacing_mm
+        self.spacing = np.array(limits.spacing_mm)
+        self.cut = limits.cut
 
     def probability(self, item: Pass) -> float:
         """P(two lesions), from the saddle ratio alone; both heights above the organ that the lower peak stands out of."""
@@ -67,17 +81,27 @@ class _Judge:
         """Is the lower peak no peak of its own? Too shallow, or too near with nothing that tells the two places apart."""
         depth = item.low.height - item.saddle
         height = item.low.height - self.places[item.low.label].usual
-        if depth < max(self.peaks.prominence_suv, self.peaks.prominence_fraction * height):
+        fraction = self.peaks.beyond_fraction if self.beyond(item) else self.peaks.prominence_fraction
+        if depth < max(self.peaks.prominence_suv, fraction * height):
             return True
         distance = float(np.linalg.norm((np.array(item.high.index) - item.low.index) * self.spacing))
         return distance < self.peaks.min_distance_mm and not self.apart(item)
 
+    def beyond(self, item: Pass) -> bool:
+        """Does the lower peak lie outside what is drawn of the higher one? Joined to it, it would be lost and not a part of it."""
+        return item.low.height < self.cut[item.high.label]
+
     def same_organ(self, item: Pass) -> bool:
-        """Both peaks are ordinary uptake of one organ, and nothing sets the lower one apart where that organ is divided."""
+        """Both peaks are ordinary uptake of one organ, and nothing sets the lower one apart where that organ is divided.
+
+        What is drawn of the higher one must reach the saddle: pieces of bowel far from each other are a candidate each.
+        """
         one, two = self.places[item.high.label], self.places[item.low.label]
         if one.masked is None or one.masked != two.masked:
             return False
-        return not two.divided or self.noise(item) or self.probability(item) < 0.5
+        if two.divided:
+            return self.noise(item) or self.probability(item) < 0.5
+        return item.saddle >= self.cut[item.high.label]
 
     def other_organ(self, item: Pass) -> bool:
         """The lower peak is an organ's ordinary uptake and the higher one is not: an organ is no piece of a focus on it."""
@@ -117,20 +141,7 @@ class _Judge:
             return False
         if self.two_vertebrae(item):
             return item.ratio >= self.peaks.vertebrae_merge_above
-        return self.probability(item) < 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The preset's rules with the patient's and the grid's own numbers.
-
-    cut: {peak label: SUV at which the extent of a lesion with that peak ends}, from which a waist is measured: in a liver it
-    lies above the liver, which would else be the bridge between any two lesions in it.
-    """
-
-    peaks: Peaks
-    spacing_mm: tuple[float, float, float]
-    cut: dict[int, float]
+        return self.probability(item) < 0.5 and not self.beyond(item)
 
 
 def split(relief: Relief, smoothed: Image, places: dict[int, PeakPlace], limits: Limits) -> list[Part]:
@@ -139,7 +150,7 @@ def split(relief: Relief, smoothed: Image, places: dict[int, PeakPlace], limits:
     places: for every peak label, where it lies. What the saddle ratio leaves open is carried as a probability.
     """
     peaks = limits.peaks
-    judge = _Judge(peaks, places, np.array(limits.spacing_mm))
+    judge = _Judge(limits, places)
     fine = merge(relief, judge.distinct)
     doubts: dict[int, float] = {}
 
@@ -163,7 +174,9 @@ def split(relief: Relief, smoothed: Image, places: dict[int, PeakPlace], limits:
         sides = [[n for n, g in enumerate(group, start=1) if g == name] for name in (high, low)]
         width, volume = waist(relief, smoothed, (sides[0], sides[1]), limits.cut[item.low.label], limits.spacing_mm)
         probability = judge.probability(item) * (judge.narrow(width) if volume >= 1000.0 * peaks.mass_ml else 1.0)
-        if probability < 0.5:
+        if judge.beyond(item):
+            own[low] = min(own.get(low, 1.0), max(probability, peaks.beyond_probability))
+        elif probability < 0.5:
             carry(item, probability)
             group = [high if g == low else g for g in group]
         else:

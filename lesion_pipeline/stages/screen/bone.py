@@ -41,7 +41,7 @@ def unspecific_bone(case: Case) -> Outcome:
 def _warm(case: Case, extent_ml: float) -> Fired | None:
     """A small focus without a correlate that is too hot to be called unspecific, or whose tracer seldom shows such."""
     rule = case.scene.options.unspecific_bone
-    if case.suv_max >= rule.warm_suv:
+    if case.suv_max >= rule.warm_suv or case.measures.volume_ml >= rule.warm_ml:
         return None
     text = f"{extent_ml:.1f} ml of bone outside the spine, SUVmax {case.suv_max:.1f} below {rule.warm_suv:g}, nothing on CT"
     return Fired("R7_UNSPECIFIC_WARM", f"{text}: a small lesion, or unspecific uptake", ceiling=rule.warm_ceiling)

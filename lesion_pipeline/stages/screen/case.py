@@ -236,6 +236,12 @@ class Case:
         return float(lengths[0] / lengths[1])
 
     @property
+    def width_mm(self) -> float:
+        """Across its longest axis, along the middle one: of a disc of even uptake this is the diameter (4 standard deviations)."""
+        lengths, _ = self.axes
+        return float(4.0 * lengths[1])
+
+    @property
     def along_body(self) -> float:
         """|cosine| between the longest axis and head-foot."""
         _, vectors = self.axes

@@ -92,8 +92,9 @@ class Masks(Table):
     focus must also exceed patchy_factor * the upper quartile of the organ. spill_*: see rule SPILL; spill_contrast: SUVpeak
     over the surroundings from which a focus at the adrenal's place is no spill.
 
-    clear, clear_factor, clear_noise, clear_odds: in these even organs a focus above median + clear_factor * MAD whose
-    contrast-to-noise reaches clear_noise is likely a lesion. focus_fraction: what fills more of the organ than this is no focus
+    clear, clear_factor, clear_peak_factor, clear_odds: in these even organs a focus above median + clear_factor * MAD whose
+    SUVpeak exceeds median + clear_peak_factor * MAD is likely a lesion. clear_noise: contrast-to-noise from which a hot part
+    of an invaded organ is one. focus_fraction: what fills more of the organ than this is no focus
     in it. invaded: organs of uneven uptake that a mass may reach into: a part of at most nodule_fraction of the organ that
     outshines all else in it ``invaded_ratio`` times and goes on in something hotter beyond, or, with outshining_odds, does not;
     lung_round: share of lung (below lung_hu) round a nodule that is none of the organ. apart_share: share of the places round
@@ -112,6 +113,7 @@ class Masks(Table):
     spill_contrast: float = Field(ge=1)
     clear: tuple[str, ...]
     clear_factor: float = Field(gt=0)
+    clear_peak_factor: float = Field(gt=0)
     clear_noise: float = Field(ge=0)
     clear_odds: float = Field(gt=0)
     invaded: tuple[str, ...]

@@ -58,10 +58,10 @@ def ordinary_uptake(case: Case) -> Outcome:
 
 
 def _clear(case: Case, organ: str, usual: OrganUptake) -> float:
-    """Odds for a focus far above the organ's own unevenness and the noise round it: tissue of the organ does not do that."""
-    masks, noise = case.scene.options.masks, case.measures.contrast_to_noise
+    """Odds for a focus far above the organ's own unevenness, its SUVpeak too: neither tissue nor noise of the organ does that."""
+    masks, peak = case.scene.options.masks, case.measures.suv_peak
     far = case.suv_max > usual.median + masks.clear_factor * usual.mad
-    clear = far and noise is not None and noise >= masks.clear_noise
+    clear = far and peak is not None and peak > usual.median + masks.clear_peak_factor * usual.mad
     return masks.clear_odds if clear and organ in masks.clear else 1.0
 
 

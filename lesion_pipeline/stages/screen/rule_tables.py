@@ -106,13 +106,14 @@ class UnspecificBone(Table):
 
     large_ml, large_ceiling: unspecific uptake is a small focus; one whose volume, and that above half its height, is larger
     is doubted less.
-    unseen_ceiling: where no CT says whether there is a correlate. warm_suv, warm_ceiling: a small focus below it, outside the
-    spine and without a correlate, of PSMA-1007 or of another ligand of PSMA, is left open.
+    unseen_ceiling: where no CT says whether there is a correlate. warm_suv, warm_ml, warm_ceiling: a focus below both, outside
+    the spine and without a correlate, of PSMA-1007 or of another ligand of PSMA, is left open.
     """
 
     below_suv: float
     ceiling: float
     warm_suv: float
+    warm_ml: float
     warm_ceiling: float
     spine_ceiling: float
     large_ml: float
@@ -143,7 +144,8 @@ class Ganglia(Table):
 class Ureter(Table):
     """R10. psoas_mm: distance of the ureter from the spine's midline. max_bone_share: a focus in bone is no ureter.
 
-    short_ml, short_odds: a short piece of at most this volume, which may be a node.
+    elongation: of a piece of it. short_ml, short_odds: what is shorter and of at most this volume, which may be a node;
+    thick_mm, thick_odds: likewise, but at least so wide across.
     thread_mm, thread_odds: a thread, from thread_elongation on, may lie farther from the usual course; no node has that form.
     """
 
@@ -156,6 +158,8 @@ class Ureter(Table):
     max_bone_share: float
     odds: float
     short_odds: float
+    thick_mm: float
+    thick_odds: float
     thread_odds: float
 
 

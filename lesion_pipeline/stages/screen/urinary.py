@@ -81,13 +81,23 @@ def ureter(case: Case) -> Outcome:
         thread = long and case.elongation >= rule.thread_elongation and away <= rule.thread_mm
         if away > rule.tube_mm and not thread:
             continue
-        if not (long or case.measures.volume_ml <= rule.short_ml):
-            continue
-        shape = f"{case.elongation:.1f} times longer than wide, head to foot" if long else f"{case.measures.volume_ml:.1f} ml"
-        text = f"{side} ureter: {away:.0f} mm from its course between kidney and bladder, {shape}"
-        odds = rule.thread_odds if away > rule.tube_mm else rule.odds if long else rule.short_odds
-        return Fired("R10_URETER", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
+        text = f"{side} ureter: {away:.0f} mm from its course between kidney and bladder"
+        if long:
+            text += f", {case.elongation:.1f} times longer than wide, head to foot"
+            odds = rule.thread_odds if away > rule.tube_mm else rule.odds
+            return Fired("R10_URETER", text, odds=odds, klass=LesionClass.PHYSIOLOGIC)
+        if case.measures.volume_ml <= rule.short_ml:
+            return _short_piece(case, text, rule)
     return None
+
+
+def _short_piece(case: Case, text: str, rule: Ureter) -> Fired:
+    """No longer than a node is: thin, it may be either; a ureter that is not dilated is never as thick as most nodes."""
+    text += f", but only {case.measures.volume_ml:.1f} ml and {case.elongation:.1f} times longer than wide: ureter or node?"
+    if case.width_mm < rule.thick_mm:
+        return Fired("R10_URETER_OR_NODE", text, odds=rule.short_odds)
+    text += f" With {case.width_mm:.0f} mm it is too thick for a ureter that is not dilated"
+    return Fired("R10_URETER_OR_NODE", text, odds=rule.thick_odds)
 
 
 def renal_bed(case: Case) -> Outcome:
