@@ -317,7 +317,7 @@ def test_r10_ureter_renal_bed_and_what_cannot_be_asked() -> None:
 
 
 def test_r10_a_compact_focus_in_the_ureters_course_may_be_a_node_and_a_thick_one_more_likely_is() -> None:
-    """A ureter is a tube of a few mm: what is no longer than wide is a drop of urine at most, and never as wide as most nodes."""
+    """A ureter is a tube of a few mm: what is no longer than wide is a drop of urine at most, and never as wide as a node."""
     thin, thick = _box((158, 121, 215), (3, 3, 3)), _box((158, 121, 215), (6, 6, 6))
     drop = _fired(urinary.ureter(_case(thin, 12.0)), "R10_URETER_OR_NODE")
     node = _fired(urinary.ureter(_case(thick, 12.0)), "R10_URETER_OR_NODE")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from lesion_pipeline.domain.anatomy import Structure, StructureKind
 from lesion_pipeline.imaging.watershed import Image, Pass, Peak, Relief, merge, waist
@@ -88,7 +87,7 @@ class _Judge:
         return distance < self.peaks.min_distance_mm and not self.apart(item)
 
     def beyond(self, item: Pass) -> bool:
-        """Does the lower peak lie outside what is drawn of the higher one? Joined to it, it would be lost and not a part of it."""
+        """Does the lower peak lie outside what is drawn of the higher one? Joined to it, it would be lost."""
         return item.low.height < self.cut[item.high.label]
 
     def same_organ(self, item: Pass) -> bool:

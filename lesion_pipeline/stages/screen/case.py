@@ -237,7 +237,7 @@ class Case:
 
     @property
     def width_mm(self) -> float:
-        """Across its longest axis, along the middle one: of a disc of even uptake this is the diameter (4 standard deviations)."""
+        """Along the middle principal axis: 4 standard deviations, the diameter of a disc of even uptake."""
         lengths, _ = self.axes
         return float(4.0 * lengths[1])
 

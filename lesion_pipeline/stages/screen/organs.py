@@ -58,7 +58,7 @@ def ordinary_uptake(case: Case) -> Outcome:
 
 
 def _clear(case: Case, organ: str, usual: OrganUptake) -> float:
-    """Odds for a focus far above the organ's own unevenness, its SUVpeak too: neither tissue nor noise of the organ does that."""
+    """Odds for a focus far above the organ's own unevenness, SUVpeak too: neither its tissue nor its noise does that."""
     masks, peak = case.scene.options.masks, case.measures.suv_peak
     far = case.suv_max > usual.median + masks.clear_factor * usual.mad
     clear = far and peak is not None and peak > usual.median + masks.clear_peak_factor * usual.mad
