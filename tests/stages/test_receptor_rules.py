@@ -303,14 +303,14 @@ def test_foci_alike_along_the_bowel_are_stretches_of_it_and_a_single_one_keeps_i
 
 
 def test_what_lies_in_bone_is_no_stretch_of_bowel_and_beside_the_map_it_is_less_sure() -> None:
-    likes = [(_ball(*where, 6), 7.0) for where in ((200, 60, 250), (230, 60, 250), (170, 60, 290))]
-    beside, *_ = _cases((_ball(200, 60, 178), 7.0), *likes, anatomy=LOOPED)
+    likes = [(_ball(*where, 6), 6.0) for where in ((200, 60, 250), (230, 60, 250), (170, 60, 290))]
+    beside, *_ = _cases((_ball(200, 60, 178), 6.0), *likes, anatomy=LOOPED)
     assert _fired(abdomen.gut(beside), "R11_BOWEL_STRETCHES").odds == OPTIONS.gut.beside_odds
     rectum = _anatomy(
         (Structure("bowel", StructureKind.ORGAN, Organ.GI), LOOPS),
         (Structure("small_bowel", StructureKind.ORGAN, Organ.GI), ((150, 120, 160), (16, 12, 16))),
     )
-    sacral, *_ = _cases((((150, 134, 160), (6, 10, 6)), 7.0), *likes, anatomy=rectum)
+    sacral, *_ = _cases((((150, 134, 160), (6, 10, 6)), 6.0), *likes, anatomy=rectum)
     said = abdomen.gut(sacral)
     assert said is None or (isinstance(said, Fired) and said.code != "R11_BOWEL_STRETCHES")
 
@@ -332,6 +332,29 @@ def test_a_hot_round_focus_of_a_node_station_is_not_dismissed_as_bowel() -> None
     for suv, code in ((12.0, "R11_BOWEL_OR_NODE"), (5.0, "R11_BOWEL_STRETCHES")):
         node, *_ = _cases(*((box, suv) for box in beside), anatomy=_anatomy(around))
         _fired(abdomen.gut(node), code)
+
+
+@pytest.mark.parametrize(
+    ("what", "at", "suv", "background", "code"),
+    [
+        ("mostly outside", (200, 60, 180), 14.0, 1.0, "R11_BOWEL_OR_NODE"),
+        ("what lies round it is bright too", (200, 60, 180), 14.0, 2.0, "R11_BOWEL_STRETCHES"),
+        ("inside", (200, 60, 200), 14.0, 1.0, "R11_BOWEL_STRETCHES"),
+    ],
+)
+def test_what_far_outshines_its_surroundings_at_the_edge_of_the_bowels_map_may_be_a_node(
+    what: str, at: tuple[float, float, float], suv: float, background: float, code: str
+) -> None:
+    likes = [(_ball(*where, 6), suv) for where in ((190, 60, 290), (230, 60, 250), (170, 60, 290))]
+    case, *_ = _cases((_ball(*at, 8), suv), *likes, anatomy=LOOPED)
+    one = case.finding.located
+    measures = replace(case.measures, suv_peak=suv, background=background)
+    sighted = replace(case.finding, sightings=(replace(one, candidate=replace(one.candidate, measures=measures)),))
+    seen = Case(sighted, case.scene)
+    seen.siblings = [seen, *case.siblings[1:]]
+    said = _fired(abdomen.gut(seen), code)
+    assert ("at the edge of its map and 14 times as bright" in said.text) == (code == "R11_BOWEL_OR_NODE"), what
+    assert said.floor == (OPTIONS.gut.node_floor if code == "R11_BOWEL_OR_NODE" else None)
 
 
 def test_on_the_wing_of_the_hip_bone_a_focus_of_the_bowel_is_no_node() -> None:

@@ -7,9 +7,10 @@ import numpy as np
 from lesion_pipeline.domain.anatomy import Organ, StructureKind
 from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.imaging.places import Landmark
+from lesion_pipeline.imaging.shares import round_about
 from lesion_pipeline.stages.screen import organs
 from lesion_pipeline.stages.screen.case import Case
-from lesion_pipeline.stages.screen.node_stations import at_a_node_station, lumbar_bodies
+from lesion_pipeline.stages.screen.node_stations import at_a_node_station, lumbar_bodies, on_the_pelvic_floor
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 from lesion_pipeline.stages.screen.receptor_tables import Kidneys
 
@@ -120,7 +121,8 @@ def gut(case: Case) -> Outcome:
     if case.places.codes(*case.scene.options.bowel.keys):
         said = organs.plain_bowel(case)
         if isinstance(said, Fired):
-            return _like_a_node(case, said) or _like_an_adrenal(case, said) or _one_of_many(case, said) or said
+            other = _like_a_node(case, said) or _like_an_adrenal(case, said) or _at_the_edge(case, said)
+            return other or _one_of_many(case, said) or said
     lumbar, top = lumbar_bodies(case), _top_of_cavity(case)
     if not lumbar or top is None:
         return NotAsked("R11_BOWEL", "no lumbar spine or liver in the anatomy")
@@ -162,6 +164,28 @@ def _like_an_adrenal(case: Case, said: Fired) -> Fired | None:
             text = f"{said.text}; but round and hot above the front of the {key.replace('_', ' ')}: bowel or adrenal?"
             return Fired("R11_BOWEL_OR_ADRENAL", text, odds=rule.adrenal_odds)
     return None
+
+
+def _at_the_edge(case: Case, said: Fired) -> Fired | None:
+    """The map of the bowel takes in what lies against it: partly outside it, with little of it round about and far brighter."""
+    rule, bowel = case.scene.options.gut, case.scene.options.bowel
+    peak, background = case.measures.suv_peak, case.measures.background
+    if not lumbar_bodies(case) or not peak or not background or peak < rule.edge_contrast * background:
+        return None
+    if case.share(*bowel.keys) > rule.edge_share or _bone_or_below(case):
+        return None
+    codes = case.places.codes(*bowel.keys)
+    if round_about(case.centre, case.measures.volume_ml, bowel.round_mm, case.places, codes) > rule.edge_round:
+        return None
+    bright = f"{peak / background:.0f} times as bright as what lies round it"
+    text = f"{said.text}; but at the edge of its map and {bright}: bowel or node?"
+    return Fired("R11_BOWEL_OR_NODE", text, odds=rule.edge_odds, floor=rule.node_floor)
+
+
+def _bone_or_below(case: Case) -> bool:
+    """In bone, or where bladder, rectum and anal canal fill the pelvis."""
+    bone = _inside(case, StructureKind.BONE, StructureKind.VERTEBRA)
+    return bone > case.scene.options.gut.max_bone_share or on_the_pelvic_floor(case)
 
 
 def _one_of_many(case: Case, said: Fired) -> Fired | None:

@@ -101,7 +101,8 @@ class Gut(Table):
     but where nodes lie, as hot as nodes are and round; the floor holds against rules of the same place. vessels_mm: from the
     midline, what lies farther out above the hip joints is lateral of the iliac vessels and no node; nor is what lies at least
     floor_under_mm under their top and at most floor_aside_mm from the midline. adrenal_mm, adrenal_odds:
-    the same within so much of the front of a kidney's top, where the adrenal lies.
+    the same within so much of the front of a kidney's top, where the adrenal lies. edge_*: what the bowel's map holds at most
+    so much of, has at most so much of round it, and is at least so many times as bright as its surroundings, may be a node.
     """
 
     node_front_mm: float
@@ -127,6 +128,10 @@ class Gut(Table):
     floor_aside_mm: float
     adrenal_mm: float
     adrenal_odds: float
+    edge_share: float = Field(gt=0, le=1)
+    edge_round: float = Field(gt=0, le=1)
+    edge_contrast: float = Field(ge=1)
+    edge_odds: float
 
 
 class Prostate(Table):
