@@ -43,11 +43,15 @@ def small(case: Case) -> Outcome:
 
 
 def own_lesion(case: Case) -> Outcome:
-    """4.3: a part cut from a hotter neighbour over a saddle that leaves open whether it is a lesion of its own."""
+    """4.3: a part cut from a hotter neighbour over a saddle that leaves open whether it is a lesion of its own.
+
+    It is one at most as probably as that.
+    """
     own = case.finding.located.candidate.own_probability
     if own >= 0.995:
         return None
-    return Fired("SPLIT", f"a lesion of its own with probability {own:.2f}; otherwise part of its neighbour", odds=own)
+    text = f"a lesion of its own with probability {own:.2f}; otherwise part of its neighbour"
+    return Fired("SPLIT", text, odds=own, ceiling=own)
 
 
 def outline(case: Case) -> Outcome:
