@@ -523,6 +523,17 @@ def test_a_focus_in_bone_is_told_against_the_patients_own_marrow() -> None:
     assert "SUVmax 3.5 times the patient's own marrow" in told.reasons[0].text
 
 
+def test_a_part_of_a_neighbour_is_no_likelier_a_lesion_than_it_is_one_of_its_own() -> None:
+    case = _case(_box(L1, SPOT), 20.0)
+    assert limits.own_lesion(case) is None
+    one = case.finding.located
+    part = replace(one, candidate=replace(one.candidate, own_probability=0.4))
+    said = _fired(limits.own_lesion(Case(replace(case.finding, sightings=(part,)), case.scene)), "SPLIT")
+    assert "with probability 0.40" in said.text
+    assert probability(5.0, [said], OPTIONS.logistic) == 0.4
+    assert probability(-1.0, [said], OPTIONS.logistic) < probability(-1.0, [], OPTIONS.logistic)
+
+
 def test_r20_small_and_edge() -> None:
     tiny = _box(L1, (2, 2, 2))
     assert _fired(limits.sub_resolution(_case(tiny, 6.0)), "R20_SUB_RESOLUTION").ceiling is not None
