@@ -221,6 +221,41 @@ def test_r5_degeneration_is_dense_faint_and_at_the_endplate() -> None:
     assert spine.degeneration(_case(edge, 2.4, hu=150.0, background=1.2)) is None
 
 
+def test_a_mirror_image_is_sought_in_the_midline_of_its_own_height() -> None:
+    """A patient who lies askew, or a spine that bends: the midline of the neck is not that of the loins."""
+    case = _case(_box((152, 130, 350), (6, 6, 6)), 5.0, hu=-90.0, others=((_box((72, 130, 350), (6, 6, 6)), 5.0),))
+    assert "no mirror image" in _fired(soft.brown_fat(case), "R1_BROWN_FAT").text
+    bent = {f"vertebra_{name}": 120.0 + (260.0 - z) / 10 for name, z in LEVELS.items()}
+    for key, x in bent.items():
+        mark = case.scene.landmarks[key]
+        case.scene.landmarks[key] = replace(mark, centre=(x, mark.centre[1], mark.centre[2]))
+    assert case.scene.midline_at(380.0) == pytest.approx(111.0)  # C7, T1, T12
+    assert case.scene.midline_at(170.0) == pytest.approx(126.0)  # L5, L4, L3
+    assert "mirror image L1" in _fired(soft.brown_fat(case), "R1_BROWN_FAT").text
+
+
+@pytest.mark.parametrize("shift", [0.0, 15.0])
+def test_r5_a_dense_faint_focus_all_in_the_arches_is_a_facet_joint(shift: float) -> None:
+    """Between the arches of two vertebrae or in one; a hotter one, one of usual density or one of the body too is none."""
+    arches = _anatomy(
+        *(
+            (
+                Structure(f"vertebra_{name}_posterior", StructureKind.VERTEBRA, Organ.BONE, VertebralLevel[name]),
+                _box((132, 180, LEVELS[name]), (12, 8, 14)),
+            )
+            for name in ("L2", "L3")
+        )
+    )
+    joint = _box((132, 180, 230 + shift), (4, 4, 4))
+    said = _fired(spine.degeneration(_case(joint, 4.0, arches, hu=380.0)), "R5_FACET")
+    assert said.klass is LesionClass.BENIGN
+    assert said.odds == OPTIONS.degeneration.facet_odds
+    assert spine.degeneration(_case(joint, 4.6, arches, hu=380.0)) is None
+    assert spine.degeneration(_case(joint, 4.0, arches, hu=250.0)) is None
+    through = _box((120, 164, 230), (4, 24, 4))
+    assert spine.degeneration(_case(through, 4.0, arches, hu=380.0)) is None
+
+
 def test_r6_a_band_in_a_low_vertebra_is_a_fracture() -> None:
     band = _box((120, 136, 200), (18, 14, 2))
     assert "of the height lost" in _fired(spine.fracture(_case(band, 4.0)), "R6_FRACTURE").text

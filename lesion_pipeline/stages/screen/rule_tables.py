@@ -85,12 +85,19 @@ class Cord(Table):
 
 
 class Degeneration(Table):
-    """R5. endplate_mm: centre to endplate; sclerosis_hu: a tenth of the voxels above it; marrow_ratio: SUVmax below."""
+    """R5. endplate_mm: centre to endplate; sclerosis_hu: a tenth of the voxels above it; marrow_ratio: SUVmax below.
+
+    facet_*: a joint of the arches, with at least this share of the uptake in them, this mean HU and an SUVmax below this.
+    """
 
     endplate_mm: float
     sclerosis_hu: float
     marrow_ratio: float
     odds: float
+    facet_share: float
+    facet_hu: float
+    facet_suv: float
+    facet_odds: float
 
 
 class Fracture(Table):

@@ -25,7 +25,7 @@ _BROWN_FAT_SITES = (
 
 def _mirror_image(case: Case, within_mm: float) -> Case | None:
     """The finding nearest to this one's reflection in the midline, if there is one within reach; never the finding itself."""
-    middle = case.scene.midline_x
+    middle = case.scene.midline_at(float(case.centre[2]))
     if middle is None or abs(case.centre[0] - middle) < within_mm / 2:
         return None
     image = np.array([2 * middle - case.centre[0], case.centre[1], case.centre[2]])
@@ -79,7 +79,7 @@ def head_and_neck_pair(case: Case) -> Outcome:
     if twin is not None and _alike(case, twin, rule.suv_ratio):
         text = f"pair in the head or neck: mirror image {twin.finding.id}, SUVmax {twin.suv_max:.1f} against {case.suv_max:.1f}"
         return Fired("PAIR_HEAD_NECK", text, odds=rule.odds, klass=LesionClass.PHYSIOLOGIC)
-    middle = case.scene.midline_x
+    middle = case.scene.midline_at(float(case.centre[2]))
     if middle is not None and _in_pharynx(case, middle):
         text = (
             f"{abs(case.centre[0] - middle):.0f} mm from the midline of the head or neck, where tonsils, tongue, palate, nose "

@@ -9,6 +9,7 @@ from lesion_pipeline.domain.lesion import LesionClass
 from lesion_pipeline.imaging.places import Landmark
 from lesion_pipeline.stages.screen.case import Case
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
+from lesion_pipeline.stages.screen.rule_tables import Degeneration
 
 
 def spinal_cord(case: Case) -> Outcome:
@@ -56,20 +57,40 @@ def degeneration(case: Case) -> Outcome:
     if marrow is None:
         return NotAsked("R5_DEGENERATIVE", "no marrow reference")
     ratio = case.suv_max / max(marrow.median, 1e-6)
-    if ratio >= rule.marrow_ratio:
+    if ratio >= rule.marrow_ratio and case.suv_max >= rule.facet_suv:
         return None
     hu = case.hounsfield
     if hu is None:
         return NotAsked("R5_DEGENERATIVE", "no CT of the place")
-    key, mark = held
+    plain = _worn(case, held, float(np.percentile(hu, 90)), ratio) if ratio < rule.marrow_ratio else None
+    return plain or _facet(case, float(hu.mean()), rule)
+
+
+def _worn(case: Case, held: tuple[str, Landmark], dense_hu: float, ratio: float) -> Fired | None:
+    """Little more uptake than marrow where CT shows sclerosis: a tenth of it above dense_hu."""
+    rule, (key, mark) = case.scene.options.degeneration, held
     to_endplate = float(min(abs(case.centre[2] - mark.low[2]), abs(case.centre[2] - mark.high[2])))
     posterior = case.share(f"{key}_posterior") > case.share_of(key)
-    dense = float(np.percentile(hu, 90))
-    if dense < rule.sclerosis_hu or not (posterior or to_endplate <= rule.endplate_mm):
+    if dense_hu < rule.sclerosis_hu or not (posterior or to_endplate <= rule.endplate_mm):
         return None
     where = "posterior joints" if posterior else f"{to_endplate:.0f} mm from an endplate"
-    text = f"degenerative: {where}, a tenth of it above {dense:.0f} HU, {ratio:.1f} times marrow"
+    text = f"degenerative: {where}, a tenth of it above {dense_hu:.0f} HU, {ratio:.1f} times marrow"
     return Fired("R5_DEGENERATIVE", text, odds=rule.odds, klass=LesionClass.BENIGN)
+
+
+def _facet(case: Case, mean_hu: float, rule: Degeneration) -> Fired | None:
+    """A joint of the arches is dense all through, and inflamed it is as bright as a faint lesion but no brighter."""
+    if case.suv_max >= rule.facet_suv or mean_hu < rule.facet_hu:
+        return None
+    arches = [
+        code
+        for code in case.places.codes_of_kind(StructureKind.VERTEBRA)
+        if (structure := case.places.structures[code]) is not None and structure.key.endswith("_posterior")
+    ]
+    if float(sum(case.shares.near[code] for code in arches)) < rule.facet_share:
+        return None
+    text = f"facet joint: all in the arches of vertebrae, {mean_hu:.0f} HU on average, SUVmax {case.suv_max:.1f}"
+    return Fired("R5_FACET", text, odds=rule.facet_odds, klass=LesionClass.BENIGN)
 
 
 def fracture(case: Case) -> Outcome:
