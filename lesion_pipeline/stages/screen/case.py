@@ -21,8 +21,6 @@ from lesion_pipeline.imaging.reference_regions import References, measure_refere
 from lesion_pipeline.imaging.shares import Shares, around, shares
 from lesion_pipeline.stages.screen.options import Options
 
-_NEAREST_VERTEBRAE = 3
-
 Points = npt.NDArray[np.float64]
 
 
@@ -84,10 +82,10 @@ class Scene:
         return float(np.median(centres)) if centres else None
 
     def midline_at(self, z: float) -> float | None:
-        """LPS x (mm) of the midline at a height: of the three nearest vertebrae, for spines bend and patients lie askew."""
+        """LPS x (mm) of the midline at a height: of the nearest vertebrae, for spines bend and patients lie askew."""
         named = [(key, mark.centre) for key, mark in self.landmarks.items() if key.startswith("vertebra_")]
         bodies = [centre for key, centre in named if not key.endswith("_posterior")]
-        nearest = sorted(bodies, key=lambda centre: abs(centre[2] - z))[:_NEAREST_VERTEBRAE]
+        nearest = sorted(bodies, key=lambda centre: abs(centre[2] - z))[: self.options.midline_vertebrae]
         return float(np.median([centre[0] for centre in nearest])) if nearest else None
 
     @cache  # noqa: B019  # one scene lives as long as one call of the stage

@@ -138,11 +138,12 @@ class Coverage(Table):
 
 
 class Options(Table):
-    """[screen]"""
+    """[screen]. midline_vertebrae: so many of the nearest vertebrae tell where the midline is at a height."""
 
     rules: tuple[RuleName, ...]
     reach_mm: float = Field(gt=0)
     urinary_excretion: bool
+    midline_vertebrae: int = Field(ge=1)
     heart_wall: rules_of.HeartWall
     logistic: Logistic
     decide: Decide
