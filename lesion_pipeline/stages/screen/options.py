@@ -157,10 +157,10 @@ class Options(Table):
     cord: rules_of.Cord
     degeneration: rules_of.Degeneration
     fracture: rules_of.Fracture
-    unspecific_bone: rules_of.UnspecificBone
+    unspecific_bone: receptors.UnspecificBone
     lung_nodule: rules_of.LungNodule
-    rib: rules_of.RibFocus
-    ganglia: rules_of.Ganglia
+    rib: receptors.RibFocus
+    ganglia: receptors.Ganglia
     ureter: rules_of.Ureter
     renal_bed: rules_of.RenalBed
     pair: rules_of.Pair

@@ -162,3 +162,43 @@ class BloodPool(Table):
     vessel_ratio: float = Field(gt=0)
     vessel_top: float = Field(gt=0)
     vessel_odds: float = Field(gt=0, le=1)
+
+
+class UnspecificBone(Table):
+    """R7: below_suv for PSMA-1007. spine_ceiling: in a vertebra, which is seldom the site of unspecific uptake.
+
+    large_ml, large_ceiling: unspecific uptake is a small focus; one whose volume, and that above half its height, is larger
+    is doubted less.
+    unseen_ceiling: where no CT says whether there is a correlate. warm_suv, warm_ml, warm_ceiling: a focus below both, outside
+    the spine and without a correlate, of PSMA-1007 or of another ligand of PSMA, is left open.
+    """
+
+    below_suv: float
+    ceiling: float
+    warm_suv: float
+    warm_ml: float
+    warm_ceiling: float
+    spine_ceiling: float
+    large_ml: float
+    large_ceiling: float
+    unseen_ceiling: float
+
+
+class RibFocus(Table):
+    """R8"""
+
+    blood_ratio: float
+    below_suv: float
+    odds: float
+
+
+class Ganglia(Table):
+    """R9. levels: where ganglia lie; reach_mm: from the nearest bone of the spine."""
+
+    levels: tuple[str, ...]
+    reach_mm: float
+    below_suv: float
+    elongation: float
+    max_ml: float
+    max_bone_share: float
+    odds: float
