@@ -339,6 +339,7 @@ def test_a_hot_round_focus_of_a_node_station_is_not_dismissed_as_bowel() -> None
     [
         ("mostly outside", (200, 60, 180), 14.0, 1.0, "R11_BOWEL_OR_NODE"),
         ("what lies round it is bright too", (200, 60, 180), 14.0, 2.0, "R11_BOWEL_STRETCHES"),
+        ("on its flat side", (200, 60, 188), 14.0, 1.0, "R11_BOWEL_STRETCHES"),
         ("inside", (200, 60, 200), 14.0, 1.0, "R11_BOWEL_STRETCHES"),
     ],
 )
@@ -355,6 +356,16 @@ def test_what_far_outshines_its_surroundings_at_the_edge_of_the_bowels_map_may_b
     said = _fired(abdomen.gut(seen), code)
     assert ("at the edge of its map and 14 times as bright" in said.text) == (code == "R11_BOWEL_OR_NODE"), what
     assert said.floor == (OPTIONS.gut.node_floor if code == "R11_BOWEL_OR_NODE" else None)
+
+
+def test_what_lies_in_bone_at_the_edge_of_the_bowels_map_is_no_node() -> None:
+    rib = Structure("rib_left_12", StructureKind.BONE, Organ.BONE), ((200.0, 60.0, 174.0), (12.0, 12.0, 10.0))
+    likes = [(_ball(*where, 6), 14.0) for where in ((190, 60, 290), (230, 60, 250), (170, 60, 290))]
+    loops = Structure("bowel", StructureKind.ORGAN, Organ.GI), LOOPS
+    for more, node in (((), True), ((rib,), False)):
+        case, *_ = _cases((_ball(200, 60, 180, 8), 14.0), *likes, anatomy=_anatomy(loops, *more))
+        said = abdomen.gut(case)
+        assert (isinstance(said, Fired) and said.code == "R11_BOWEL_OR_NODE") == node
 
 
 def test_on_the_wing_of_the_hip_bone_a_focus_of_the_bowel_is_no_node() -> None:

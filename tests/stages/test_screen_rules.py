@@ -20,6 +20,7 @@ from lesion_pipeline.domain.pet import PatientFacts, Tracer
 from lesion_pipeline.domain.study import Study
 from lesion_pipeline.domain.volume import LabelMap, Modality, Unit, Volume
 from lesion_pipeline.imaging.focality import Focality
+from lesion_pipeline.imaging.reference_regions import OrganUptake
 from lesion_pipeline.stages import localize, screen
 from lesion_pipeline.stages.screen import artefact, bone, focus, limb, limits, marrow, organs, soft, spine, urinary
 from lesion_pipeline.stages.screen import heart as heart_rules
@@ -827,6 +828,21 @@ def test_the_rectum_before_the_sacrum_is_no_node_station_and_the_pelvic_wall_is(
     assert isinstance(rectum, Fired)
     assert rectum.code != "R11_BOWEL_OR_NODE"
     _fired(organs.bowel(_case(_box((155, 126, 100), (8, 8, 8)), 6.0, anatomy)), "R11_BOWEL_OR_NODE")
+
+
+@pytest.mark.parametrize(("suv_max", "suv_peak", "clear"), [(5.8, 4.5, True), (5.2, 4.5, False), (5.8, 3.8, False)])
+def test_a_clear_focus_exceeds_an_uneven_organ_by_its_highest_voxel_and_by_its_peak(
+    suv_max: float, suv_peak: float, clear: bool
+) -> None:
+    """A median of 2 and a MAD of 0.5: from 5.5 and 4.0 on."""
+    case = _case(_box((60, 90, 310), (8, 8, 8)), suv_max)
+    one = case.finding.located
+    seen = replace(one, candidate=replace(one.candidate, measures=replace(case.measures, suv_peak=suv_peak)))
+    focus = Case(replace(case.finding, sightings=(seen,)), case.scene)
+    focus.siblings = [focus]
+    focus.scene.references.organs["liver"] = OrganUptake(2.0, 0.5, 1000, 2.3)
+    said = _fired(organs.ordinary_uptake(focus), "ORGAN_LIVER_FOCUS")
+    assert said.odds == (OPTIONS.masks.clear_odds if clear else 1.0)
 
 
 def test_a_clear_focus_of_the_liver_is_likely_and_a_bright_speck_of_noise_is_not() -> None:

@@ -80,7 +80,7 @@ def _worn(case: Case, held: tuple[str, Landmark], dense_hu: float, ratio: float)
 
 def _facet(case: Case, mean_hu: float, rule: Degeneration) -> Fired | None:
     """A joint of the arches is dense all through, and inflamed it is as bright as a faint lesion but no brighter."""
-    if case.suv_max >= rule.facet_suv or mean_hu < rule.facet_hu:
+    if mean_hu < rule.facet_hu:
         return None
     arches = [
         code
