@@ -366,6 +366,8 @@ def test_what_lies_in_bone_at_the_edge_of_the_bowels_map_is_no_node() -> None:
         case, *_ = _cases((_ball(200, 60, 180, 8), 14.0), *likes, anatomy=_anatomy(loops, *more))
         said = abdomen.gut(case)
         assert (isinstance(said, Fired) and said.code == "R11_BOWEL_OR_NODE") == node
+        asked = abdomen._at_the_edge(case, Fired("R11_BOWEL", "bowel"))  # whatever else spoke of bowel there
+        assert (asked is not None) == node
 
 
 def test_on_the_wing_of_the_hip_bone_a_focus_of_the_bowel_is_no_node() -> None:
