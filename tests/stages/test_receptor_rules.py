@@ -424,3 +424,15 @@ def test_what_lies_in_the_bed_of_the_prostate_is_no_metastasis() -> None:
     assert pelvis.prostate(sacral) is None
     (blind,) = _cases((_ball(154, 90, 50), 8.0), anatomy=Anatomy())
     assert isinstance(pelvis.prostate(blind), NotAsked)
+
+
+@pytest.mark.parametrize(("before_mm", "asked"), [(8.0, False), (20.0, True)])
+def test_what_lies_before_the_sacrum_is_behind_the_prostate(before_mm: float, asked: bool) -> None:
+    """The rectum lies between: a node on the sacrum is no local disease, though it lies at the height of the hip joints."""
+    low = (Structure("sacrum", StructureKind.BONE, Organ.BONE), ((150, 150, 100), (20, 12, 40)))
+    heads = tuple(
+        (Structure(f"femur_{side}", StructureKind.BONE, Organ.BONE), ((x, 110, 50), (20, 24, 50)))
+        for side, x in (("left", 250), ("right", 50))
+    )
+    (focus,) = _cases((_ball(150, 144 - before_mm - 8, 90, 8), 8.0), anatomy=_anatomy(low, *heads))
+    assert isinstance(pelvis.prostate(focus), Fired) is asked

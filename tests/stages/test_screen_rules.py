@@ -251,6 +251,7 @@ def test_r5_a_dense_faint_focus_all_in_the_arches_is_a_facet_joint(shift: float)
     said = _fired(spine.degeneration(_case(joint, 4.0, arches, hu=380.0)), "R5_FACET")
     assert said.klass is LesionClass.BENIGN
     assert said.odds == OPTIONS.degeneration.facet_odds
+    assert said.ceiling == OPTIONS.degeneration.facet_ceiling < 0.5  # however clear its edge: a doubt, not counted
     assert spine.degeneration(_case(joint, 4.6, arches, hu=380.0)) is None
     assert spine.degeneration(_case(joint, 4.0, arches, hu=250.0)) is None
     through = _box((120, 164, 230), (4, 24, 4))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from lesion_pipeline.domain.lesion import LesionClass
+from lesion_pipeline.imaging.measures import ball_radius_mm
 from lesion_pipeline.stages.screen.case import Case
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 
 def prostate(case: Case) -> Outcome:
-    """In the midline between the hip joints, outside bone (a mapped prostate is the business of ORGAN)."""
+    """In the midline between the hip joints, outside bone and off the sacrum (a mapped prostate is the business of ORGAN)."""
     rule = case.scene.options.prostate
     marks = case.scene.landmarks
     heads = [marks[k] for k in ("femur_left", "femur_right") if k in marks]
@@ -21,6 +22,9 @@ def prostate(case: Case) -> Outcome:
     aside, above = abs(case.centre[0] - middle), case.centre[2] - joints
     before = case.centre[1] - min(h.low[1] for h in heads)
     if aside > rule.aside_mm or not -rule.below_mm <= above <= rule.above_mm or before < -rule.front_mm:
+        return None
+    sacrum = case.distance("sacrum", "vertebra_S")
+    if sacrum is not None and sacrum - ball_radius_mm(case.measures.volume_ml) <= rule.sacrum_mm:
         return None
     text = (
         f"{aside:.0f} mm from the midline at the height of the hip joints, where prostate or its bed lies: the primary or its "

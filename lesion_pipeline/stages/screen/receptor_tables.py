@@ -137,14 +137,15 @@ class Gut(Table):
 class Prostate(Table):
     """Prostate or its bed: local disease is no metastasis.
 
-    Within aside_mm of the midline, between above_mm over and below_mm under the middle of the hip joints, in front of the
-    sacrum and not in bone.
+    Within aside_mm of the midline, between above_mm over and below_mm under the middle of the hip joints, not in bone, and its
+    surface more than sacrum_mm before the sacrum: behind the prostate lies the rectum, and behind that are nodes.
     """
 
     aside_mm: float
     above_mm: float
     below_mm: float
     front_mm: float
+    sacrum_mm: float
     max_bone_share: float
     odds: float
 

@@ -87,7 +87,8 @@ class Cord(Table):
 class Degeneration(Table):
     """R5. endplate_mm: centre to endplate; sclerosis_hu: a tenth of the voxels above it; marrow_ratio: SUVmax below.
 
-    facet_*: a joint of the arches, with at least this share of the uptake in them, this mean HU and an SUVmax below this.
+    facet_*: a joint of the arches, with at least this share of the uptake in them, this mean HU and an SUVmax below this. It
+    stays a doubt (facet_ceiling): hardly a lesion is as faint, as dense and all in them.
     """
 
     endplate_mm: float
@@ -98,6 +99,7 @@ class Degeneration(Table):
     facet_hu: float
     facet_suv: float
     facet_odds: float
+    facet_ceiling: float
 
 
 class Fracture(Table):

@@ -90,7 +90,7 @@ def _facet(case: Case, mean_hu: float, rule: Degeneration) -> Fired | None:
     if float(sum(case.shares.near[code] for code in arches)) < rule.facet_share:
         return None
     text = f"facet joint: all in the arches of vertebrae, {mean_hu:.0f} HU on average, SUVmax {case.suv_max:.1f}"
-    return Fired("R5_FACET", text, odds=rule.facet_odds, klass=LesionClass.BENIGN)
+    return Fired("R5_FACET", text, odds=rule.facet_odds, ceiling=rule.facet_ceiling, klass=LesionClass.BENIGN)
 
 
 def fracture(case: Case) -> Outcome:
