@@ -75,11 +75,17 @@ def on_the_pelvic_floor(case: Case) -> bool:
 def off_the_sacrum(case: Case) -> bool:
     """In the midline before the sacrum without touching it: presacral nodes lie on the bone, sigmoid and rectum before it.
 
-    The vessels have parted above; the distance is that of the uptake's surface, taken as a ball of its volume.
+    The vessels have parted above.
     """
     rule, sacrum = case.scene.options.bowel, case.scene.sacrum
     if sacrum is None or not sacrum.low[2] <= case.centre[2] <= sacrum.high[2]:
         return False
-    away = case.distance("sacrum", "vertebra_S")
+    away = from_the_sacrum(case)
     midline = abs(case.centre[0] - sacrum.centre[0]) <= rule.rectum_mm
-    return midline and (away is None or away - ball_radius_mm(case.measures.volume_ml) > rule.presacral_mm)
+    return midline and (away is None or away > rule.presacral_mm)
+
+
+def from_the_sacrum(case: Case) -> float | None:
+    """mm from the sacrum to the surface of the uptake, taken as a ball of its volume; None beyond the preset's reach."""
+    away = case.distance("sacrum", "vertebra_S")
+    return None if away is None else away - ball_radius_mm(case.measures.volume_ml)

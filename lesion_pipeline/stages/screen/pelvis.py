@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lesion_pipeline.domain.lesion import LesionClass
-from lesion_pipeline.imaging.measures import ball_radius_mm
 from lesion_pipeline.stages.screen.case import Case
+from lesion_pipeline.stages.screen.node_stations import from_the_sacrum
 from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 
@@ -23,8 +23,8 @@ def prostate(case: Case) -> Outcome:
     before = case.centre[1] - min(h.low[1] for h in heads)
     if aside > rule.aside_mm or not -rule.below_mm <= above <= rule.above_mm or before < -rule.front_mm:
         return None
-    sacrum = case.distance("sacrum", "vertebra_S")
-    if sacrum is not None and sacrum - ball_radius_mm(case.measures.volume_ml) <= rule.sacrum_mm:
+    away = from_the_sacrum(case)
+    if away is not None and away <= rule.sacrum_mm:
         return None
     text = (
         f"{aside:.0f} mm from the midline at the height of the hip joints, where prostate or its bed lies: the primary or its "
