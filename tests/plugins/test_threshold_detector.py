@@ -219,6 +219,55 @@ def test_pieces_of_an_organ_far_from_each_other_are_a_candidate_each() -> None:
     assert len(_detect(loop, anatomy, soft_masks=uneven)) == 1  # one loop, drawn whole
 
 
+def _vertebra_beside_a_node(suv: float) -> Volume:
+    """V2 with uptake that only falls, away from a node of this SUV before it: no peak of its own."""
+    world = _world()
+    values = np.where(_spine().maps[0].label_map.values == 3, 6.0 - 0.02 * (world[..., 1] - 48.0), 1.0)
+    values[np.linalg.norm(world - (75, 36, 85), axis=-1) < 14] = suv
+    values = ndimage.gaussian_filter(values, 6.0 / 2.355 / SPACING[0])
+    return Volume(values.astype(np.float32), Grid(SHAPE, np.diag([*SPACING, 1.0]), "pet"), Unit.SUVBW, Modality.PT, "PT-1")
+
+
+def test_a_vertebra_in_the_shadow_of_a_hot_node_is_a_lesion_of_its_own() -> None:
+    pet = _vertebra_beside_a_node(22.0)
+    node, bone = _detect(pet, _spine())
+    assert node.centroid_lps_mm[1] == pytest.approx(36, abs=4)
+    assert bone.centroid_lps_mm[1] > 65
+    assert bone.own_probability == TABLE["shoulders"]["own_probability"]
+    assert bone.measures.volume_ml > 5
+    assert bone.parent == node.parent is not None
+    for change in ({"beyond_mm": 60.0}, {"least_ml": 100.0}, {"limit_ratio": 3.0}, {"peak_fraction": 0.4}):
+        assert len(_detect(pet, _spine(), shoulders=change)) == 1
+    assert len(_detect(_vertebra_beside_a_node(60.0), _spine())) == 1  # a tenth of it may be its blur
+
+
+def test_what_lies_beside_an_organ_that_is_hot_by_nature_is_its_spill() -> None:
+    labels = np.where(_spine().maps[0].label_map.values == 3, 1, 0).astype(np.uint16)
+    labels[np.linalg.norm(_world() - (75, 36, 85), axis=-1) < 14] = 2
+    names = {
+        1: Structure("vertebra_V2", StructureKind.VERTEBRA, Organ.BONE, None, 3),
+        2: Structure("kidney_left", StructureKind.ORGAN, Organ.KIDNEY),
+    }
+    anatomy = Anatomy((NamedMap("toy", LabelMap(labels, Grid(SHAPE, np.diag([*SPACING, 1.0]), "pet"), names)),))
+    assert len(_detect(_vertebra_beside_a_node(22.0), anatomy)) == 1
+
+
+def test_a_mass_in_the_kidneys_map_stays_apart_from_its_cortex() -> None:
+    labels = np.zeros(SHAPE, dtype=np.uint16)
+    labels[np.linalg.norm((_world() - (75, 75, 90)) / (1, 1, 2), axis=-1) < 27] = 1
+    pet = _pet([*[((75, 75, z), 24, 4.2) for z in range(60, 125, 5)], ((75, 68, 130), 10, 9.0)])
+    anatomy = Anatomy(
+        (NamedMap("toy", LabelMap(labels, pet.grid, {1: Structure("kidney_left", StructureKind.ORGAN, Organ.KIDNEY)})),)
+    )
+
+    def of_the_mass(found: tuple[Candidate, ...]) -> list[Candidate]:
+        return [c for c in found if np.linalg.norm(np.subtract(c.centroid_lps_mm, (75, 68, 130))) < 6]
+
+    (mass,) = of_the_mass(_detect(pet, anatomy))
+    assert mass.measures.volume_ml == pytest.approx(4 / 3 * np.pi * 10**3 / 1000, rel=0.5)
+    assert not of_the_mass(_detect(pet, anatomy, soft_masks={"hollow": []}))
+
+
 def test_a_rib_beside_a_hot_organ_keeps_its_peak_where_bone_is_smoothed_less() -> None:
     values = np.zeros(SHAPE, dtype=np.uint16)
     world = _world()

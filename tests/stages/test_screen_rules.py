@@ -264,6 +264,19 @@ def test_r6_a_band_in_a_low_vertebra_is_a_fracture() -> None:
     assert spine.fracture(_case(_box((120, 136, 230), (18, 14, 2)), 4.0)) is None  # L3 has its height
 
 
+def test_a_focus_at_the_bladders_wall_with_a_peak_of_its_own_may_be_a_node() -> None:
+    at_the_wall, bladder = _box((98, 80, 40), (10, 8, 8)), (_box((124, 80, 40), (12, 16, 12)), 30.0)
+    said = _fired(organs.ordinary_uptake(_case(at_the_wall, 24.0, others=(bladder,))), "ORGAN_URINARY_BLADDER_OR_NODE")
+    assert said.odds == OPTIONS.masks.beside_odds
+    assert said.klass is None
+    assert "apart from its own uptake" in said.text
+    fainter_bladder = (bladder[0], 20.0)  # then it is the bladder's own hottest part
+    _fired(organs.ordinary_uptake(_case(at_the_wall, 24.0, others=(fainter_bladder,))), "ORGAN_URINARY_BLADDER")
+    _fired(organs.ordinary_uptake(_case(at_the_wall, 24.0)), "ORGAN_URINARY_BLADDER")
+    inside = _box((104, 80, 40), (6, 8, 8))
+    _fired(organs.ordinary_uptake(_case(inside, 24.0, others=(bladder,))), "ORGAN_URINARY_BLADDER")
+
+
 SMALL_SPOT = (3.0, 3.0, 3.0)
 NOTHING_ON_CT = Evidence(pet="positive", ct="none")
 
@@ -284,7 +297,7 @@ def test_r7_leaves_a_warm_small_focus_outside_the_spine_open(tracer: Tracer) -> 
     where = _box((222, 100, 300), SMALL_SPOT)
     warm = _fired(_ubu(where, 9.0, tracer), "R7_UNSPECIFIC_WARM")
     assert warm.ceiling is not None
-    assert OPTIONS.unspecific_bone.ceiling < warm.ceiling < OPTIONS.decide.counted_from
+    assert OPTIONS.unspecific_bone.ceiling <= warm.ceiling < OPTIONS.decide.counted_from
     assert warm.klass is None
     assert (_fired(_ubu(where, 5.0, tracer), _ubu_code(tracer))).ceiling is not None
     assert _ubu(where, 11.0, tracer) is None
@@ -293,6 +306,24 @@ def test_r7_leaves_a_warm_small_focus_outside_the_spine_open(tracer: Tracer) -> 
     assert _ubu(_box((222, 102, 302), (3.0, 3.0, 7.0)), 9.0, tracer) is None  # 1.02 ml as drawn: unspecific ones are smaller
     for ct in ("sclerotic", "not_assessable"):
         assert _ubu(where, 9.0, tracer, Evidence(pet="positive", ct=ct)) is None
+
+
+def test_r7_doubts_a_small_focus_the_less_the_hotter_and_the_larger_it_is() -> None:
+    rule = OPTIONS.unspecific_bone
+
+    def ceiling(suv: float, ml: float) -> float:
+        case = _case(_box((222, 100, 300), SMALL_SPOT), suv, tracer=Tracer.PSMA_11, evidence=NOTHING_ON_CT)
+        located = case.finding.located
+        measured = replace(located.candidate, measures=replace(located.candidate.measures, volume_ml=ml))
+        finding = Finding("L0", (replace(located, candidate=measured),), NOTHING_ON_CT)
+        fired = _fired(bone.unspecific_bone(Case(finding, case.scene)), "R7_UNSPECIFIC_WARM")
+        assert fired.ceiling is not None
+        return fired.ceiling
+
+    assert ceiling(rule.below_suv, rule.usual_ml) == pytest.approx(0.5, abs=0.01)
+    assert ceiling(5.0, 0.4) == rule.ceiling
+    assert rule.ceiling < ceiling(6.5, 0.8) < 0.5 < ceiling(8.9, 0.5) < ceiling(9.5, 0.5) < ceiling(9.5, 0.6)
+    assert ceiling(10.5, 0.95) == rule.large_ceiling
 
 
 def _ubu_code(tracer: Tracer) -> str:
@@ -764,7 +795,7 @@ def test_a_focus_over_a_kidney_is_rather_an_adrenal_and_what_the_map_calls_bowel
     assert adrenal.site.organ_probabilities[0][0] is Organ.ADRENAL
     _fired(organs.bowel(adrenal), "R11_BOWEL_OR_ADRENAL")
     assert urinary.renal_bed(adrenal) is None
-    before = _case(_box((165, 92, 272), (6, 4, 6)), 9.0, anatomy)  # too low and too far before the spine
+    before = _case(_box((165, 92, 266), (6, 4, 6)), 9.0, anatomy)  # too low and too far before the spine
     assert before.probability_of(Organ.ADRENAL) == 0.0
     named = _anatomy(
         kidney, stomach, (Structure("adrenal_right", StructureKind.ORGAN, Organ.ADRENAL), _box((70, 120, 290), SPOT))

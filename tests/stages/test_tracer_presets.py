@@ -88,6 +88,9 @@ def test_fdg_soft_tissue_is_percist_between_2_5_and_4() -> None:
 def test_fdg_bone_must_stand_out_of_the_patients_own_marrow() -> None:
     assert _thresholds("fdg-petct", _references(None, marrow=1.2)).bone == 2.5
     assert _thresholds("fdg-petct", _references(None, marrow=2.4)).bone == pytest.approx(3.6)
+    for marrow in (None, 0.8):  # the blood of PSMA-1007 reaches the floor of bone
+        assert _thresholds("psma1007-petct", _references(None, blood=3.0, marrow=marrow)).bone == pytest.approx(3.6)
+        assert _thresholds("psma1007-petct", _references(None, blood=2.0, marrow=marrow)).bone == 3.0
 
 
 def test_psma_soft_tissue_depends_on_the_livers_variation_only() -> None:

@@ -17,10 +17,11 @@ from lesion_pipeline.imaging.measures import measure
 from lesion_pipeline.imaging.places import Places
 from lesion_pipeline.imaging.reference_regions import measure_references
 from lesion_pipeline.imaging.surroundings import surroundings
+from lesion_pipeline.plugins.threshold_detector.drawn import DrawnLesion
 from lesion_pipeline.plugins.threshold_detector.fragments import join_fragments, join_rings
 from lesion_pipeline.plugins.threshold_detector.options import ThresholdOptions
 from lesion_pipeline.plugins.threshold_detector.patient import Patient
-from lesion_pipeline.plugins.threshold_detector.uptake import DrawnLesion, lesions_of
+from lesion_pipeline.plugins.threshold_detector.uptake import lesions_of
 
 
 class ThresholdDetector:

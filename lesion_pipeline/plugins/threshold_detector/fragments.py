@@ -13,8 +13,8 @@ from scipy.spatial import KDTree
 
 from lesion_pipeline.domain.anatomy import Structure, StructureKind
 from lesion_pipeline.imaging.components import label, mask_of
+from lesion_pipeline.plugins.threshold_detector.drawn import DrawnLesion
 from lesion_pipeline.plugins.threshold_detector.patient import Patient
-from lesion_pipeline.plugins.threshold_detector.uptake import DrawnLesion
 
 _MOST_POINTS = 3000
 

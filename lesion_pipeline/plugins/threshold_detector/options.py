@@ -43,22 +43,27 @@ class SoftTissueRule(_Table):
 class BoneRule(_Table):
     """Candidate threshold in bone: the highest of floor, marrow_factor * median of the patient's own vertebral bodies, and
     that median + marrow_mad_factor * MAD of the voxels inside them: uneven marrow must be exceeded by what makes it uneven.
+
+    blood_factor: no less than so many times the mean of the blood pool, or the great vessels would join what lies beside them.
     """
 
     floor: float = Field(gt=0)
+    blood_factor: float = Field(ge=0)
     marrow_factor: float = Field(ge=0)
     marrow_mad_factor: float = Field(ge=0)
 
 
 class FaintBoneRule(_Table):
     """Candidate threshold for bone smoothed by a Gaussian of sigma ``smoothing_mm``: the highest of floor, marrow_factor *
-    median of the patient's marrow, and that median + marrow_mad_factor * MAD of the smoothed voxels inside a vertebra.
+    median of the patient's marrow, that median + marrow_mad_factor * MAD of the smoothed voxels inside a vertebra, and
+    blood_factor * mean of the blood pool.
 
     diseased_ratio: a vertebra whose median exceeds the marrow's this many times says nothing of how uneven marrow is.
     """
 
     smoothing_mm: float = Field(gt=0)
     floor: float = Field(gt=0)
+    blood_factor: float = Field(ge=0)
     marrow_factor: float = Field(ge=0)
     marrow_mad_factor: float = Field(ge=0)
     diseased_ratio: float = Field(gt=1)
@@ -138,15 +143,33 @@ class SoftMasks(_Table):
 
     even: uptake is even, so a focus above median + mad_factor * MAD of the organ stands on its own. uneven: uptake is uneven by
     nature (collecting system, myocardium), so all of one organ is one candidate. divided: of these, organs whose map takes in
-    what lies beside them: a peak that its saddle sets apart stays a candidate of its own. ordinary_ml: ordinary uptake of an
-    even organ is reported from this volume on; below, it is noise.
+    what lies beside them: a peak that its saddle sets apart stays a candidate of its own. hollow: organs of even tissue round
+    hollows that are hot with urine: a peak above hollow_factor * the upper quartile of the organ is none of the tissue, and
+    stays apart from it. ordinary_ml: ordinary uptake of an even organ is reported from this volume on; below, it is noise.
     """
 
     even: tuple[str, ...]
     uneven: tuple[str, ...]
     divided: tuple[str, ...]
+    hollow: tuple[str, ...]
+    hollow_factor: float = Field(gt=1)
     mad_factor: float = Field(gt=0)
     ordinary_ml: float = Field(ge=0)
+
+
+class Shoulders(_Table):
+    """Bone in the shadow of a hotter lesion: voxels above the bone's threshold farther than ``beyond_mm`` from all that was
+    drawn of their uptake, at least ``least_ml`` with a highest one of ``limit_ratio`` times that threshold and
+    ``peak_fraction`` of the neighbour's peak.
+
+    own_probability: P(a lesion of its own and not a piece of its neighbour).
+    """
+
+    beyond_mm: float = Field(gt=0)
+    least_ml: float = Field(gt=0)
+    limit_ratio: float = Field(ge=1)
+    peak_fraction: float = Field(ge=0, lt=1)
+    own_probability: float = Field(gt=0, le=1)
 
 
 class Fragments(_Table):
@@ -173,4 +196,5 @@ class ThresholdOptions(_Table):
     peaks: Peaks
     soft_masks: SoftMasks
     fragments: Fragments
+    shoulders: Shoulders
     references: ReferenceRules

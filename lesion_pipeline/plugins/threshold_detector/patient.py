@@ -35,7 +35,7 @@ class Patient:
         self.is_bone[sorted(bones)] = True
         self.limit = np.full(size, self.thresholds.soft, dtype=np.float32)
         self.limit[self.is_bone] = self.thresholds.bone
-        self.faint = FaintBone(pet, places, references.marrow, options.faint_bone)
+        self.faint = FaintBone(pet, places, references, options.faint_bone)
         self.lungs = sorted(places.codes(*options.lung.keys))
         for code in self.lungs:
             usual = references.organs.get(self._key(code))
@@ -46,6 +46,11 @@ class Patient:
         self.usual = np.zeros(size, dtype=np.float32)
         self.ordinary[sorted(places.codes(*options.soft_masks.uneven))] = np.inf
         self.divided = places.codes(*options.soft_masks.divided)
+        for code in places.codes(*options.soft_masks.hollow):
+            usual = references.organs.get(self._key(code))
+            if usual is not None:
+                self.ordinary[code] = max(self.thresholds.soft, options.soft_masks.hollow_factor * usual.upper)
+                self.usual[code] = usual.median
         for code in places.codes(*options.soft_masks.even):
             usual = references.organs.get(self._key(code))
             highest = usual.median + options.soft_masks.mad_factor * usual.mad if usual else np.inf

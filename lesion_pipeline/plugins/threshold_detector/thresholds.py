@@ -26,11 +26,12 @@ def thresholds(references: References, soft: SoftTissueRule, bone: BoneRule, bon
     level, basis = _soft(references, soft)
     if not bones_known:
         return Thresholds(level, level, basis)
-    marrow = references.marrow
+    marrow, blood = references.marrow, references.blood
+    lowest = max(bone.floor, bone.blood_factor * blood.mean if blood is not None else 0.0)
     if marrow is None:
-        return Thresholds(level, bone.floor, basis)
+        return Thresholds(level, lowest, basis)
     own = max(bone.marrow_factor * marrow.median, marrow.median + bone.marrow_mad_factor * marrow.mad)
-    return Thresholds(level, max(bone.floor, own), basis)
+    return Thresholds(level, max(lowest, own), basis)
 
 
 def _soft(references: References, rule: SoftTissueRule) -> tuple[float, str]:

@@ -12,23 +12,14 @@ from lesion_pipeline.domain.volume import Volume
 from lesion_pipeline.imaging.components import Mask, Voxels, box, label, mask_of
 from lesion_pipeline.imaging.places import Codes
 from lesion_pipeline.imaging.watershed import Relief, relief
+from lesion_pipeline.plugins.threshold_detector.drawn import DrawnLesion
 from lesion_pipeline.plugins.threshold_detector.options import ThresholdOptions
 from lesion_pipeline.plugins.threshold_detector.patient import Patient
+from lesion_pipeline.plugins.threshold_detector.shoulders import shoulders
 from lesion_pipeline.plugins.threshold_detector.split import Limits, Part, split
 
 Image = npt.NDArray[np.float32]
 Window = tuple[slice, slice, slice]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DrawnLesion:
-    """voxels (n, 3) on the PET; threshold: what its hottest part was cut at; below: SUV of what may be called background."""
-
-    voxels: Voxels
-    part: Part
-    threshold: float
-    below: float
-    uptake: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,7 +65,7 @@ def lesions_of(patient: Patient, voxels: Voxels, number: int) -> list[DrawnLesio
         if not started and (part.masked is None or len(region) * pet.grid.voxel_ml < options.soft_masks.ordinary_ml):
             continue
         drawn.append(DrawnLesion(region, part, level, patient.background_limit(code), number))
-    return drawn
+    return drawn + shoulders(patient, uptake.voxels, uptake.values, uptake.codes, drawn)
 
 
 def _smoothed(pet: Volume, window: Window, fwhm_mm: float) -> Image:

@@ -35,7 +35,7 @@ def unspecific_bone(case: Case) -> Outcome:
     if in_spine:
         text += "; but in the spine, where it is rarer than in ribs and pelvis"
         return Fired("R7_UNSPECIFIC_SPINE", text, ceiling=rule.spine_ceiling)
-    return Fired("R7_UNSPECIFIC_BONE", text, ceiling=rule.ceiling, klass=LesionClass.BENIGN)
+    return Fired("R7_UNSPECIFIC_BONE", text, ceiling=_like_a_lesion(case), klass=LesionClass.BENIGN)
 
 
 def _warm(case: Case, extent_ml: float) -> Fired | None:
@@ -44,7 +44,15 @@ def _warm(case: Case, extent_ml: float) -> Fired | None:
     if case.suv_max >= rule.warm_suv or case.measures.volume_ml >= rule.warm_ml:
         return None
     text = f"{extent_ml:.1f} ml of bone outside the spine, SUVmax {case.suv_max:.1f} below {rule.warm_suv:g}, nothing on CT"
-    return Fired("R7_UNSPECIFIC_WARM", f"{text}: a small lesion, or unspecific uptake", ceiling=rule.warm_ceiling)
+    return Fired("R7_UNSPECIFIC_WARM", f"{text}: a small lesion, or unspecific uptake", ceiling=_like_a_lesion(case))
+
+
+def _like_a_lesion(case: Case) -> float:
+    """Highest probability of a small focus without a correlate: one half at the cut of SUV and volume, more above them."""
+    rule = case.scene.options.unspecific_bone
+    hotter = rule.suv_steepness * np.log(max(case.suv_max, 1e-3) / rule.below_suv)
+    larger = rule.ml_steepness * np.log(max(case.measures.volume_ml, 1e-3) / rule.usual_ml)
+    return float(np.clip(1.0 / (1.0 + np.exp(-hotter - larger)), rule.ceiling, rule.large_ceiling))
 
 
 def rib_focus(case: Case) -> Outcome:

@@ -100,7 +100,8 @@ class Masks(Table):
     lung_round: share of lung (below lung_hu) round a nodule that is none of the organ. apart_share: share of the places round
     it below half its SUVmax, from which such a part is a focus on its own; upper_from: height in the map of the organ (0 its
     foot, 1 its top) from which it has upper_odds, below apart_odds.
-    adrenal_odds: for a focus of the kidney's map where the adrenal lies.
+    adrenal_odds: for a focus of the kidney's map where the adrenal lies. beside: organs at whose wall nodes lie; beside_odds:
+    for a focus whose hottest voxel lies outside that organ's map and apart from the organ's own uptake.
     """
 
     share: float = Field(gt=0, le=1)
@@ -127,6 +128,8 @@ class Masks(Table):
     upper_odds: float = Field(gt=0, le=1)
     apart_odds: float = Field(gt=0, le=1)
     lung_hu: float
+    beside: tuple[str, ...]
+    beside_odds: float = Field(gt=0, le=1)
     adrenal_odds: float
     organs: dict[str, OrganMask]
 

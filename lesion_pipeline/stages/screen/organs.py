@@ -53,8 +53,21 @@ def ordinary_uptake(case: Case) -> Outcome:
         if name == "kidney" and case.probability_of(Organ.ADRENAL) >= case.scene.options.bowel.adrenal_from:
             said = f"{text}; but at the front of its top, where the adrenal lies: the map of the kidney may hold it"
             return Fired("ORGAN_KIDNEY_OR_ADRENAL", said, odds=masks.adrenal_odds)
+        if name in masks.beside and _has_its_own_peak(case, mask.keys):
+            said = f"{text}; but its hottest voxel lies outside that map, apart from its own uptake: a node at the wall?"
+            return Fired(f"{code}_OR_NODE", said, odds=masks.beside_odds)
         return Fired(code, text, odds=mask.odds, klass=LesionClass.PHYSIOLOGIC)
     return None
+
+
+def _has_its_own_peak(case: Case, keys: tuple[str, ...]) -> bool:
+    """Its hottest voxel lies outside the organ, of which a larger and hotter candidate holds the rest."""
+    hottest = case.points[[int(np.argmax(case.weights))]]
+    if int(case.places.solid(hottest)[0]) in case.places.codes(*keys):
+        return False
+    share, volume = case.scene.options.masks.share, case.measures.volume_ml
+    others = [c for c in case.siblings if c is not case and c.measures.volume_ml > volume and c.suv_max > case.suv_max]
+    return any(other.share(*keys) >= share for other in others)
 
 
 def _clear(case: Case, organ: str, usual: OrganUptake) -> float:

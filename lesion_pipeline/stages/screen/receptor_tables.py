@@ -170,15 +170,19 @@ class UnspecificBone(Table):
 
     large_ml, large_ceiling: unspecific uptake is a small focus; one whose volume, and that above half its height, is larger
     is doubted less.
-    unseen_ceiling: where no CT says whether there is a correlate. warm_suv, warm_ml, warm_ceiling: a focus below both, outside
-    the spine and without a correlate, of PSMA-1007 or of another ligand of PSMA, is left open.
+    unseen_ceiling: where no CT says whether there is a correlate. warm_suv, warm_ml: a focus below both, outside the spine and
+    without a correlate, of PSMA-1007 or of another ligand of PSMA, is doubted as one below below_suv. Its highest probability
+    is one half at below_suv and usual_ml (as drawn) and rises with the logarithm of both, suv_steepness and ml_steepness times,
+    between ceiling and large_ceiling.
     """
 
     below_suv: float
     ceiling: float
     warm_suv: float
     warm_ml: float
-    warm_ceiling: float
+    usual_ml: float = Field(gt=0)
+    suv_steepness: float = Field(ge=0)
+    ml_steepness: float = Field(ge=0)
     spine_ceiling: float
     large_ml: float
     large_ceiling: float

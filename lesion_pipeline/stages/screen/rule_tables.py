@@ -274,10 +274,11 @@ class Haemangioma(Table):
 
 
 class Hilar(Table):
-    """R18"""
+    """R18. suv_ratio: of the brighter to the fainter of the two."""
 
     liver_ratio: float
     mirror_mm: float
+    suv_ratio: float
     odds: float
 
 

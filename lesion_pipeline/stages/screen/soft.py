@@ -199,7 +199,7 @@ def hilar_nodes(case: Case) -> Outcome:
     if not (near_lungs if inside is None else bool(inside[0])) or case.suv_max > rule.liver_ratio * liver.mean:
         return None
     twin = _mirror_image(case, rule.mirror_mm)
-    if twin is None:
+    if twin is None or not _alike(case, twin, rule.suv_ratio):
         return None
     text = (
         f"symmetric mediastinal node: SUVmax {case.suv_max:.1f}, {case.suv_max / liver.mean:.1f} times the liver, "
