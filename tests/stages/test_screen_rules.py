@@ -351,11 +351,46 @@ def test_r7_calls_large_only_what_is_large_by_both_measures(drawn: tuple[float, 
     _fired(bone.unspecific_bone(case), "R7_UNSPECIFIC_BONE")
 
 
-def test_r7_doubts_a_vertebra_less_than_other_bones_but_does_not_let_it_count() -> None:
-    said = _fired(_ubu(_box(L1, SMALL_SPOT)), "R7_UNSPECIFIC_SPINE")
-    assert "rarer than in ribs and pelvis" in said.text
-    assert said.ceiling is not None
-    assert OPTIONS.unspecific_bone.ceiling < said.ceiling < OPTIONS.decide.counted_from
+def test_r7_doubts_a_vertebra_less_than_other_bones() -> None:
+    def ceiling(where: Mask, suv: float, code: str) -> float:
+        said = _fired(_ubu(where, suv), code)
+        assert ("rarer than in ribs and pelvis" in said.text) == (code == "R7_UNSPECIFIC_SPINE")
+        assert said.ceiling is not None
+        return said.ceiling
+
+    arm, vertebra = _box((222, 100, 300), (3, 3, 5)), _box(L1, (3, 5, 5))
+    assert arm.sum() == vertebra.sum()
+    assert ceiling(vertebra, 4.0, "R7_UNSPECIFIC_SPINE") == ceiling(arm, 4.0, "R7_UNSPECIFIC_BONE") == 0.15
+    half = OPTIONS.decide.counted_from
+    assert ceiling(arm, 7.0, "R7_UNSPECIFIC_BONE") < half < ceiling(vertebra, 7.0, "R7_UNSPECIFIC_SPINE")
+
+
+def test_a_small_faint_focus_of_a_rib_may_be_a_fracture() -> None:
+    rib = Structure("rib_left", StructureKind.BONE, Organ.BONE), _box((200, 60, 300), (12, 12, 12))
+    anatomy = _anatomy(rib)
+    small, large = _box((200, 60, 300), (5, 3, 3)), _box((200, 60, 300), (9, 9, 9))
+    assert _fired(bone.rib_fracture(_case(small, 4.0, anatomy)), "RIB_FRACTURE").ceiling == OPTIONS.fracture.rib_ceiling
+    assert bone.rib_fracture(_case(small, 5.0, anatomy)) is None
+    assert bone.rib_fracture(_case(large, 4.0, anatomy)) is None
+    assert bone.rib_fracture(_case(small, 4.0, anatomy, evidence=Evidence(pet="positive", ct="lytic"))) is None
+    assert bone.rib_fracture(_case(_box(L1, (5, 5, 5)), 4.0, anatomy)) is None
+
+
+def test_a_focus_of_the_lung_beside_the_spine_no_brighter_than_marrow_is_the_head_of_a_rib() -> None:
+    lung = Structure("lung_left", StructureKind.ORGAN, Organ.LUNG), _box((168, 130, 340), (24, 40, 50))
+    anatomy = _anatomy(lung)
+    vertebrae = tuple((_box((120, 136, z), (20, 16, 14)), 1.5) for z in LEVELS.values())
+
+    def said(mask: Mask, suv: float) -> Outcome:
+        return marrow.rib_head(_case(mask, suv, anatomy, others=vertebrae))
+
+    beside = _box((152, 140, 340), (5, 5, 5))
+    fired = _fired(said(beside, 2.2), "RIB_HEAD")
+    assert fired.odds == OPTIONS.marrow.rib_head_odds
+    assert "only 1.5 times the marrow" in fired.text
+    assert said(beside, 3.5) is None
+    assert said(_box((186, 140, 340), (5, 5, 5)), 2.2) is None
+    assert said(_box(L1, (5, 5, 5)), 2.2) is None
 
 
 def test_r8_a_single_faint_rib() -> None:

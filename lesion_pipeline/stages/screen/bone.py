@@ -12,6 +12,7 @@ from lesion_pipeline.stages.screen.outcome import Fired, NotAsked, Outcome
 
 _PSMA = (Tracer.PSMA_11, Tracer.DCFPYL, Tracer.PSMA_1007)
 _CORRELATE = ("lytic", "sclerotic", "mixed")
+_RIBS = ("rib", "rib_left", "rib_right")
 
 
 def unspecific_bone(case: Case) -> Outcome:
@@ -34,7 +35,7 @@ def unspecific_bone(case: Case) -> Outcome:
     text += ", nothing on CT"
     if in_spine:
         text += "; but in the spine, where it is rarer than in ribs and pelvis"
-        return Fired("R7_UNSPECIFIC_SPINE", text, ceiling=rule.spine_ceiling)
+        return Fired("R7_UNSPECIFIC_SPINE", text, ceiling=_like_a_lesion(case, rule.spine_odds))
     return Fired("R7_UNSPECIFIC_BONE", text, ceiling=_like_a_lesion(case), klass=LesionClass.BENIGN)
 
 
@@ -47,20 +48,34 @@ def _warm(case: Case, extent_ml: float) -> Fired | None:
     return Fired("R7_UNSPECIFIC_WARM", f"{text}: a small lesion, or unspecific uptake", ceiling=_like_a_lesion(case))
 
 
-def _like_a_lesion(case: Case) -> float:
-    """Highest probability of a small focus without a correlate: one half at the cut of SUV and volume, more above them."""
+def _like_a_lesion(case: Case, odds: float = 1.0) -> float:
+    """Highest probability of a small focus without a correlate: one half at the cut of SUV and volume, more above them.
+
+    odds: of a lesion at that cut.
+    """
     rule = case.scene.options.unspecific_bone
     hotter = rule.suv_steepness * np.log(max(case.suv_max, 1e-3) / rule.below_suv)
     larger = rule.ml_steepness * np.log(max(case.measures.volume_ml, 1e-3) / rule.usual_ml)
-    return float(np.clip(1.0 / (1.0 + np.exp(-hotter - larger)), rule.ceiling, rule.large_ceiling))
+    return float(np.clip(1.0 / (1.0 + np.exp(-hotter - larger) / odds), rule.ceiling, rule.large_ceiling))
+
+
+def rib_fracture(case: Case) -> Outcome:
+    """A small faint focus of a rib: a fracture takes up FDG for weeks, and slices of some millimetres do not show its line."""
+    rule, evidence = case.scene.options.fracture, case.finding.evidence
+    if case.share(*_RIBS) < 0.5 or evidence.ct in _CORRELATE:
+        return None
+    if case.suv_max >= rule.rib_suv or case.measures.volume_ml >= rule.rib_ml:
+        return None
+    text = f"a rib, SUVmax {case.suv_max:.1f}, {case.measures.volume_ml:.1f} ml, no CT correlate: a small lesion, or a fracture"
+    return Fired("RIB_FRACTURE", text, ceiling=rule.rib_ceiling)
 
 
 def rib_focus(case: Case) -> Outcome:
     """R8: a single rib with moderate PSMA uptake."""
     rule = case.scene.options.rib
-    if case.share("rib", "rib_left", "rib_right") < 0.5:
+    if case.share(*_RIBS) < 0.5:
         return None
-    others = [c for c in case.siblings if c is not case and c.share("rib", "rib_left", "rib_right") >= 0.5]
+    others = [c for c in case.siblings if c is not case and c.share(*_RIBS) >= 0.5]
     blood = case.scene.references.blood
     low = case.suv_max < rule.below_suv or (blood is not None and case.suv_max < rule.blood_ratio * blood.mean)
     if others or not low:

@@ -51,6 +51,8 @@ RULES: Mapping[RuleName, Rule] = {
     "NODULE": focus.nodule,
     "OVARIES": soft.ovaries,
     "RENAL": urinary.renal_bed,
+    "RIB_FRACTURE": bone.rib_fracture,
+    "RIB_HEAD": marrow.rib_head,
     "R1": soft.brown_fat,
     "R2": soft.muscle,
     "R3": marrow.activation,

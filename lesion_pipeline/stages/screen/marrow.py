@@ -95,3 +95,21 @@ def _levels(scene: Scene) -> npt.NDArray[np.float64]:
     """SUV of the marrow of every thoracic and lumbar vertebra: the small ones of the neck are all cortex and blur."""
     keys = [k for k in _bodies(scene) if not k.startswith("vertebra_C") and k not in _PELVIS]
     return np.array([scene.references.organs[k].upper for k in keys], dtype=np.float64)
+
+
+def rib_head(case: Case) -> Outcome:
+    """A focus that a map puts into the lung beside ribs and spine, no brighter than marrow varies: the head of a rib.
+
+    The bone's map is coarse there. Where marrow is active it is brighter than the lung's own threshold.
+    """
+    rule, marrow = case.scene.options.marrow, case.scene.references.marrow
+    if case.probability_of(Organ.LUNG) < 0.5:
+        return None
+    if marrow is None:
+        return NotAsked("RIB_HEAD", "no marrow reference")
+    away = case.distance("rib", "vertebra")
+    if away is None or away > rule.rib_head_mm or case.suv_max > rule.rib_head_ratio * marrow.median:
+        return None
+    ratio = case.suv_max / max(marrow.median, 1e-6)
+    text = f"{away:.0f} mm from a rib or the spine and only {ratio:.1f} times the marrow: likely the head of a rib"
+    return Fired("RIB_HEAD", text, odds=rule.rib_head_odds, klass=LesionClass.PHYSIOLOGIC)

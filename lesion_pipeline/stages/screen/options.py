@@ -13,7 +13,8 @@ from lesion_pipeline.stages.screen.rule_tables import Table
 
 RuleName = Literal[
     "ORGAN", "SPILL", "HEART", "OVARIES", "SMALL", "OWN", "EDGE", "MARROW", "FOCUS", "NODULE", "RENAL", "PAIR", "PATTERN",
-    "LIMB", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19",
+    "LIMB", "RIB_FRACTURE", "RIB_HEAD",
+    "R1", "R2", "R3", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15", "R16", "R18", "R19",
     "R20", "LUMEN", "GLANDS", "BILE", "KIDNEYS", "GUT", "PROSTATE", "BLOOD",
 ]  # fmt: skip
 

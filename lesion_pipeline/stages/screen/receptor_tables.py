@@ -166,7 +166,7 @@ class BloodPool(Table):
 
 
 class UnspecificBone(Table):
-    """R7: below_suv for PSMA-1007. spine_ceiling: in a vertebra, which is seldom the site of unspecific uptake.
+    """R7: below_suv for PSMA-1007. spine_odds: in a vertebra, which is seldom the site of unspecific uptake.
 
     large_ml, large_ceiling: unspecific uptake is a small focus; one whose volume, and that above half its height, is larger
     is doubted less.
@@ -183,7 +183,7 @@ class UnspecificBone(Table):
     usual_ml: float = Field(gt=0)
     suv_steepness: float = Field(ge=0)
     ml_steepness: float = Field(ge=0)
-    spine_ceiling: float
+    spine_odds: float = Field(gt=0)
     large_ml: float
     large_ceiling: float
     unseen_ceiling: float

@@ -61,6 +61,8 @@ class MarrowActivation(Table):
 
     Rule MARROW: odds are (SUVpeak over the marrow of the ``neighbours`` vertebrae above and below / even_ratio) ** steepness,
     held between least_odds and most_odds.
+
+    RIB_HEAD: odds of a focus of the lung's map, at most rib_head_mm from ribs or spine, of at most rib_head_ratio * the marrow.
     """
 
     share: float
@@ -72,6 +74,9 @@ class MarrowActivation(Table):
     steepness: float = Field(gt=0)
     least_odds: float = Field(gt=0, le=1)
     most_odds: float = Field(ge=1)
+    rib_head_mm: float
+    rib_head_ratio: float
+    rib_head_odds: float = Field(gt=0, le=1)
 
 
 class Cord(Table):
@@ -103,11 +108,17 @@ class Degeneration(Table):
 
 
 class Fracture(Table):
-    """R6. height_loss against the neighbours; flatness: thickness of the band over its width."""
+    """R6. height_loss against the neighbours; flatness: thickness of the band over its width.
+
+    RIB_FRACTURE: a focus of a rib without a correlate, below rib_suv and rib_ml (as drawn), has at most rib_ceiling.
+    """
 
     height_loss: float
     flatness: float
     odds: float
+    rib_suv: float
+    rib_ml: float
+    rib_ceiling: float
 
 
 class Ureter(Table):
