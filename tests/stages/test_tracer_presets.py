@@ -62,6 +62,11 @@ def test_a_fit_of_fdg_does_not_move_another_tracer(preset: str) -> None:
     assert {"intercept", "uptake", "reference_suv", "contrast", "noise", "volume", "bone"} <= set(stated)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_only_fdg_takes_a_kidneys_cortex_for_even(preset: str) -> None:
+    assert _plugin(preset).soft_masks.hollow == (("kidney",) if preset == "fdg-petct" else ())
+
+
 def test_fdg_bone_must_exceed_the_patients_own_marrow_and_its_unevenness() -> None:
     def limit(median: float, mad: float) -> float:
         return _thresholds("fdg-petct", replace(_references((1.9, 0.2)), marrow=Marrow(median, 0.1, (), mad))).bone

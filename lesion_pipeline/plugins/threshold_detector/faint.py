@@ -13,7 +13,7 @@ from lesion_pipeline.domain.anatomy import StructureKind
 from lesion_pipeline.domain.volume import Volume
 from lesion_pipeline.imaging.components import Mask
 from lesion_pipeline.imaging.places import Places
-from lesion_pipeline.imaging.reference_regions import Marrow, References, Window, structure_box
+from lesion_pipeline.imaging.reference_regions import Marrow, Window, structure_box
 from lesion_pipeline.plugins.threshold_detector.options import FaintBoneRule
 
 Image = npt.NDArray[np.float32]
@@ -22,19 +22,18 @@ Image = npt.NDArray[np.float32]
 class FaintBone:
     """Voxels of bone that exceed the patient's marrow once both are smoothed.
 
-    limit: the SUV that the plain and the smoothed value of such a voxel exceed; None where the marrow is not known, and then
-    ``mask``, an array of the PET's shape, holds nothing.
+    least: SUV that they exceed in any case. limit: the SUV that the plain and the smoothed value of such a voxel exceed; None
+    where the marrow is not known, and then ``mask``, an array of the PET's shape, holds nothing.
     """
 
-    def __init__(self, pet: Volume, places: Places, references: References, rule: FaintBoneRule) -> None:
-        marrow, blood = references.marrow, references.blood
+    def __init__(self, pet: Volume, places: Places, marrow: Marrow | None, rule: FaintBoneRule, least: float) -> None:
         self.limit: float | None = None
         self.mask: Mask = np.zeros(pet.grid.shape, dtype=bool)
         uneven = _unevenness(pet, places, marrow, rule) if marrow is not None else None
         if marrow is None or uneven is None:
             return
         own = max(rule.marrow_factor * marrow.median, marrow.median + rule.marrow_mad_factor * uneven)
-        self.limit = max(rule.floor, own, rule.blood_factor * blood.mean if blood is not None else 0.0)
+        self.limit = max(rule.floor, own, least)
         for code in sorted(places.codes_of_kind(StructureKind.BONE, StructureKind.VERTEBRA)):
             window = _window(pet, places, code)
             if window is None or not (pet.values[window] > self.limit).any():

@@ -55,15 +55,14 @@ class BoneRule(_Table):
 
 class FaintBoneRule(_Table):
     """Candidate threshold for bone smoothed by a Gaussian of sigma ``smoothing_mm``: the highest of floor, marrow_factor *
-    median of the patient's marrow, that median + marrow_mad_factor * MAD of the smoothed voxels inside a vertebra, and
-    blood_factor * mean of the blood pool.
+    median of the patient's marrow, that median + marrow_mad_factor * MAD of the smoothed voxels inside a vertebra, and what
+    ``BoneRule.blood_factor`` asks.
 
     diseased_ratio: a vertebra whose median exceeds the marrow's this many times says nothing of how uneven marrow is.
     """
 
     smoothing_mm: float = Field(gt=0)
     floor: float = Field(gt=0)
-    blood_factor: float = Field(ge=0)
     marrow_factor: float = Field(ge=0)
     marrow_mad_factor: float = Field(ge=0)
     diseased_ratio: float = Field(gt=1)

@@ -13,7 +13,7 @@ from lesion_pipeline.imaging.reference_regions import References, Window, struct
 from lesion_pipeline.plugins.threshold_detector.faint import FaintBone
 from lesion_pipeline.plugins.threshold_detector.options import RegionRule, ThresholdOptions
 from lesion_pipeline.plugins.threshold_detector.split import PeakPlace
-from lesion_pipeline.plugins.threshold_detector.thresholds import Thresholds, thresholds
+from lesion_pipeline.plugins.threshold_detector.thresholds import Thresholds, above_blood, thresholds
 
 
 class Patient:
@@ -35,7 +35,7 @@ class Patient:
         self.is_bone[sorted(bones)] = True
         self.limit = np.full(size, self.thresholds.soft, dtype=np.float32)
         self.limit[self.is_bone] = self.thresholds.bone
-        self.faint = FaintBone(pet, places, references, options.faint_bone)
+        self.faint = FaintBone(pet, places, references.marrow, options.faint_bone, above_blood(references, options.bone))
         self.lungs = sorted(places.codes(*options.lung.keys))
         for code in self.lungs:
             usual = references.organs.get(self._key(code))

@@ -27,11 +27,11 @@ def shoulders(
     voxels (n, 3) on the PET, their SUV and code of the Places, both (n,); drawn: the lesions of that uptake.
     """
     rule, grid = patient.options.shoulders, patient.pet.grid
-    limit = np.minimum(patient.limit[codes], patient.thresholds.bone)
-    left = patient.is_bone[codes] & (values > limit)
-    if not drawn or not (left & (values > rule.limit_ratio * limit)).any():
+    limit = patient.thresholds.bone
+    least = rule.limit_ratio * limit
+    at = np.flatnonzero(patient.is_bone[codes] & (values > limit))
+    if not drawn or not (values[at] >= least).any():
         return []
-    at = np.flatnonzero(left)
     owner = np.repeat(np.arange(len(drawn)), [len(one.voxels) for one in drawn])
     taken = KDTree(grid.world(np.concatenate([one.voxels for one in drawn])))
     away, _ = taken.query(grid.world(voxels[at]), distance_upper_bound=rule.beyond_mm)
@@ -45,14 +45,15 @@ def shoulders(
     for number in range(1, count + 1):
         piece = at[of_voxel == number]
         top = piece[int(np.argmax(values[piece]))]
-        large = len(piece) * grid.voxel_ml >= rule.least_ml
-        neighbour = drawn[int(owner[int(taken.query(grid.world(voxels[[top]]))[1][0])])]
-        if not large or values[top] < rule.limit_ratio * limit[top] or _is_blur(float(values[top]), neighbour, patient):
+        if len(piece) * grid.voxel_ml < rule.least_ml or values[top] < least:
+            continue
+        _, nearest = taken.query(grid.world(voxels[top]))
+        if _is_blur(float(values[top]), drawn[int(owner[nearest])], patient):
             continue
         i, j, k = (int(x) for x in voxels[top])
         part = Part(Peak(0, (i, j, k), float(values[top])), (), None, own_probability=rule.own_probability)
         below = patient.background_limit(int(codes[top]))
-        found.append(DrawnLesion(voxels[piece], part, float(limit[top]), below, drawn[0].uptake))
+        found.append(DrawnLesion(voxels[piece], part, limit, below, drawn[0].uptake))
     return found
 
 

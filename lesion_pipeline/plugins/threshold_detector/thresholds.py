@@ -26,12 +26,17 @@ def thresholds(references: References, soft: SoftTissueRule, bone: BoneRule, bon
     level, basis = _soft(references, soft)
     if not bones_known:
         return Thresholds(level, level, basis)
-    marrow, blood = references.marrow, references.blood
-    lowest = max(bone.floor, bone.blood_factor * blood.mean if blood is not None else 0.0)
+    marrow = references.marrow
+    lowest = max(bone.floor, above_blood(references, bone))
     if marrow is None:
         return Thresholds(level, lowest, basis)
     own = max(bone.marrow_factor * marrow.median, marrow.median + bone.marrow_mad_factor * marrow.mad)
     return Thresholds(level, max(lowest, own), basis)
+
+
+def above_blood(references: References, bone: BoneRule) -> float:
+    """SUV that bone must exceed for the blood beside it; 0 where the blood is not known."""
+    return bone.blood_factor * references.blood.mean if references.blood is not None else 0.0
 
 
 def _soft(references: References, rule: SoftTissueRule) -> tuple[float, str]:
