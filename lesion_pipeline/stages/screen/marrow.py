@@ -98,9 +98,10 @@ def _levels(scene: Scene) -> npt.NDArray[np.float64]:
 
 
 def rib_head(case: Case) -> Outcome:
-    """A focus that a map puts into the lung beside ribs and spine, no brighter than marrow varies: the head of a rib.
+    """A focus that a map puts into the lung beside ribs and spine, no brighter than marrow varies.
 
-    The bone's map is coarse there. Where marrow is active it is brighter than the lung's own threshold.
+    The bone's map is coarse there, and the heads of ribs with active marrow are brighter than the lung's own threshold; so is
+    the blood of the vessels at the top of the chest, which no map names.
     """
     rule, marrow = case.scene.options.marrow, case.scene.references.marrow
     if case.probability_of(Organ.LUNG) < 0.5:
@@ -111,5 +112,5 @@ def rib_head(case: Case) -> Outcome:
     if away is None or away > rule.rib_head_mm or case.suv_max > rule.rib_head_ratio * marrow.median:
         return None
     ratio = case.suv_max / max(marrow.median, 1e-6)
-    text = f"{away:.0f} mm from a rib or the spine and only {ratio:.1f} times the marrow: likely the head of a rib"
+    text = f"{away:.0f} mm from a rib or the spine and only {ratio:.1f} times the marrow: the head of a rib or a vessel"
     return Fired("RIB_HEAD", text, odds=rule.rib_head_odds, klass=LesionClass.PHYSIOLOGIC)
